@@ -1,0 +1,1 @@
+//! The csync server: sockets, login, sessions.

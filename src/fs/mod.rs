@@ -1,0 +1,1 @@
+//! The mount: a read-only tree over a backup.

@@ -1,0 +1,1 @@
+//! What the command line tools do: ctl_backups and cyr_backup.
