@@ -5,3 +5,4 @@ mod mboxname;
 mod mutf7;
 
 pub use guid::{Guid, GuidHasher, InvalidGuid};
+pub use mboxname::{InvalidName, MboxName};
