@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::types::guid::{Guid, GuidHasher};
+use crate::types::{Guid, GuidHasher};
 
 /// What an entry costs beside its octets; counted so that a million empty bodies are not free.
 const ENTRY_COST: u64 = 160;
