@@ -9,20 +9,17 @@ use std::sync::Arc;
 
 use super::line::Line;
 use super::service::Service;
-use super::session::{Next, OUTPUT_LIMIT, Settings, compress, reply};
+use super::session::{Next, OUTPUT_LIMIT, Settings, compress};
 use super::staging::{Arrival, Staging};
-use super::verb::{self, UNRECOGNIZED, Verb};
-use crate::csync::command::{Apply, Command, CommandError, parse_apply, parse_command};
-use crate::csync::dlist::{FileRef, Value};
+use super::verb::{self, NULL_COMMAND, UNRECOGNIZED};
+use crate::csync::command::{Apply, Command, CommandError, parse_command};
+use crate::csync::dlist::FileRef;
 use crate::csync::fragment::{Fragment, Fragmenter, Limits};
 use crate::csync::response::{Code, Reply};
 
 /// Longest text of a command other than MAILBOX, which is the one that is parsed piecemeal. RESERVE
 /// names each mailbox of a user and 8193 GUIDs, some megabytes at most (spec: csync 2.6).
 const LINE_LIMIT: u64 = 64 << 20;
-
-const APPLY: &[u8] = b"APPLY ";
-const OK: &str = "Success";
 
 /// The command loop of one administrator.
 pub(crate) struct Commands {
@@ -104,9 +101,9 @@ impl Commands {
             return self.storage_failed(&error);
         }
         if !self.known {
-            match verb::is_known(self.line.head()) {
-                Some(true) => self.known = true,
-                Some(false) => return self.settle_unknown(),
+            match verb::judge(self.line.head()) {
+                Some(Ok(())) => self.known = true,
+                Some(Err(text)) => return self.settle(Reply::Bad(text.to_owned())),
                 None => {}
             }
         }
@@ -128,7 +125,7 @@ impl Commands {
     fn file(&mut self, file: FileRef) {
         if !starts_with(self.line.head(), b"APPLY MESSAGE ") {
             let text = "file literal outside of APPLY MESSAGE".to_owned();
-            self.settle(Reply::No(Code::ProtocolBadParameters, text));
+            self.settle(Reply::No(Code::BadParameters, text));
         } else if let Err(error) = self.staging.begin(file.guid, file.partition, file.size) {
             self.storage_failed(&error);
         }
@@ -148,14 +145,6 @@ impl Commands {
         tracing::error!("IOERROR: staging failed: syserror={error}");
         let text = "Server cannot stage the command now".to_owned();
         self.settle(Reply::No(Code::MailboxLocked, text));
-    }
-
-    fn settle_unknown(&mut self) {
-        let text = match verb::parse(self.line.head()) {
-            Verb::Bad(text) => text,
-            _ => UNRECOGNIZED,
-        };
-        self.settle(Reply::Bad(text.to_owned()));
     }
 
     /// The first complaint wins, except that a line whose syntax is broken was not understood at all.
@@ -188,32 +177,78 @@ impl Commands {
                 return self.end_of_line(out, compressed);
             }
         };
-        let answer = match verb::parse(&text) {
-            Verb::Noop => Reply::Ok("Noop completed".to_owned()),
-            Verb::Get => {
-                self.active = true;
-                get(self.service.as_mut(), &text, out)
+        self.active = true;
+        let command = match parse_command(&text) {
+            Ok(command) => command,
+            Err(error) => {
+                refusal(&error).write(out);
+                return Next::Read;
             }
-            Verb::Apply => {
-                self.active = true;
-                apply(self.service.as_mut(), &mut self.staging, &text[APPLY.len()..], out)
+        };
+        let answer = match command {
+            Command::Noop => Reply::Ok("Noop completed".to_owned()),
+            Command::Get(get) => self.service.get(get, out),
+            Command::Apply(apply) => {
+                carry_out(self.service.as_mut(), &mut self.staging, apply, out)
             }
-            Verb::Restart => {
+            Command::Restart => {
                 let answer = self.service.restart();
                 self.staging.clear();
-                self.active = false;
                 answer
             }
-            Verb::Exit => {
+            Command::Exit => {
                 self.service.close();
-                reply(out, format_args!("OK Finished"));
+                Reply::Ok("Finished".to_owned()).write(out);
                 return Next::Close;
             }
-            Verb::Compress(algorithm) => return compress(algorithm, compressed, out),
-            Verb::Authenticate(..) => Reply::Bad("Already authenticated".to_owned()),
-            Verb::Bad(text) => Reply::Bad(text.to_owned()),
+            Command::Compress(algorithm) => return compress(&algorithm, compressed, out),
+            Command::Authenticate { .. } => Reply::Bad("Already authenticated".to_owned()),
+            Command::Empty => Reply::Bad(NULL_COMMAND.to_owned()),
+            Command::Starttls | Command::Restore { .. } | Command::Unknown(_) => {
+                Reply::Bad(UNRECOGNIZED.to_owned())
+            }
         };
         answer.write(out);
         Next::Read
     }
+}
+
+/// What is settled without the store, the store for the rest.
+fn carry_out(
+    service: &mut dyn Service,
+    staging: &mut Staging,
+    apply: Apply<'_>,
+    out: &mut Vec<u8>,
+) -> Reply {
+    let success = Reply::Ok("Success".to_owned());
+    match apply {
+        // The files are staged by now; those that were not what they claim have settled the line.
+        Apply::Message(_) | Apply::Force => success,
+        Apply::Capabilities(_) => {
+            out.extend_from_slice(b"* ENABLED ()\r\n");
+            success
+        }
+        Apply::Unknown(name) => {
+            let name = name.escape_default();
+            tracing::error!("IOERROR: received bad command: command=<APPLY {name}>");
+            Reply::No(Code::ProtocolError, "Unknown command".to_owned())
+        }
+        apply => service.apply(apply, staging, out),
+    }
+}
+
+/// A line that does not parse is `BAD`, one that parses into nonsense is a `NO` the client knows.
+fn refusal(error: &CommandError) -> Reply {
+    tracing::warn!("refused command: {error}");
+    match error {
+        CommandError::BadParameters { .. } => {
+            Reply::No(Code::BadParameters, error.to_string())
+        }
+        CommandError::Syntax { .. } => Reply::Bad(format!("IMAP_PROTOCOL_ERROR {error}")),
+        _ => Reply::Bad(error.to_string()),
+    }
+}
+
+fn starts_with(head: &[u8], start: &[u8]) -> bool {
+    head.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }

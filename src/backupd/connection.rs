@@ -52,6 +52,12 @@ pub(crate) async fn serve<S>(
     let _ = timeout(FAREWELL, wire.stream.shutdown()).await;
 }
 
+/// Ready when the server stops.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which is a stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
 /// The side of the socket.
 struct Wire<S> {
     stream: S,
@@ -111,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         work.make_room(self.quiet);
         tokio::select! {
             biased;
-            _ = self.stop.wait_for(|stop| *stop) => Ok(Event::Stop),
+            () = stopped(&mut self.stop) => Ok(Event::Stop),
             read = self.stream.read_buf(&mut work.input) => match read? {
                 0 => Ok(Event::Eof),
                 _ => Ok(Event::Bytes),
@@ -126,8 +132,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         loop {
             let step = work.feed().await?;
             if !step.delay.is_zero() {
-                let stop = self.stop.wait_for(|stop| *stop);
-                tokio::select! { () = sleep(step.delay) => {}, _ = stop => {} }
+                tokio::select! {
+                    () = sleep(step.delay) => {}
+                    () = stopped(&mut self.stop) => {}
+                }
             }
             self.write(work).await?;
             if step.next == Next::Close || work.is_done() || *self.stop.borrow() {
@@ -146,8 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         };
         let stop = &mut self.stop;
         let farewell = async {
-            // An error means that the server is gone, which is a stop as well.
-            let _ = stop.wait_for(|stop| *stop).await;
+            stopped(stop).await;
             sleep(FAREWELL).await;
         };
         let all = async {

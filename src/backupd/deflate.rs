@@ -17,20 +17,20 @@ const STORED_HEADER: usize = 5;
 const STEP: usize = 64 << 10;
 
 /// Both directions of one compressed connection.
-pub struct Deflate {
+pub(crate) struct Deflate {
     inflate: Decompress,
     deflate: Option<Compress>,
 }
 
 impl Deflate {
     /// Two fresh streams.
-    pub fn new() -> Deflate {
+    pub(crate) fn new() -> Deflate {
         Deflate { inflate: Decompress::new(false), deflate: None }
     }
 
     /// Inflates from the front of `input` until about 64 KiB are in `clear` (which is cleared first)
     /// or all of `input` is used. An empty `clear` means: more input is needed.
-    pub fn inflate(&mut self, input: &mut &[u8], clear: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn inflate(&mut self, input: &mut &[u8], clear: &mut Vec<u8>) -> io::Result<()> {
         clear.clear();
         clear.reserve(STEP);
         loop {
@@ -53,7 +53,7 @@ impl Deflate {
     }
 
     /// Appends `reply`, compressed and flushed, to `out`.
-    pub fn deflate(&mut self, reply: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn deflate(&mut self, reply: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         match u16::try_from(reply.len()) {
             Ok(0) => Ok(()),
             Ok(len) if reply.len() <= STORED_LIMIT => {
@@ -65,7 +65,7 @@ impl Deflate {
     }
 
     /// Gives the memory of the compressor back while the peer is idle.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.deflate = None;
     }
 

@@ -76,10 +76,9 @@ impl Exchange {
     /// Begins: `AUTHENTICATE mechanism [initial]`.
     pub(crate) fn begin(
         authority: Option<&dyn Authority>,
-        mechanism: &[u8],
-        initial: Option<&[u8]>,
+        mechanism: String,
+        initial: Option<&str>,
     ) -> Answer {
-        let mechanism = String::from_utf8_lossy(mechanism).to_ascii_uppercase();
         let failed = |mechanism: String, reply: &str, detail: String| {
             let reply = reply.to_owned();
             Answer::Failed { mechanism, reply, detail }
@@ -91,8 +90,8 @@ impl Exchange {
         };
         let initial = match initial {
             None => None,
-            Some(b"=") => Some(Vec::new()),
-            Some(coded) => match base64::decode(coded) {
+            Some("=") => Some(Vec::new()),
+            Some(coded) => match base64::decode(coded.as_bytes()) {
                 Some(octets) => Some(octets),
                 None => return failed(mechanism, BAD_PROTOCOL, "invalid base64".to_owned()),
             },

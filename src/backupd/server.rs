@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::connection::{self, Patience};
+use super::connection::{self, Patience, stopped};
 use super::endpoint::Accepted;
 pub use super::endpoint::{Endpoint, InvalidEndpoint, Listener};
 use super::quota::Quota;
@@ -111,11 +111,12 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    async fn run(mut self) {
+    async fn run(self) {
+        let mut stop = self.stop.clone();
         loop {
             tokio::select! {
                 biased;
-                _ = self.stop.wait_for(|stop| *stop) => return,
+                () = stopped(&mut stop) => return,
                 accepted = self.listener.accept() => match accepted {
                     Ok(accepted) => self.start(accepted),
                     Err(error) => self.failed(&error).await,

@@ -16,7 +16,8 @@ use super::commands::Commands;
 use super::login::{Answer, Exchange, ShortLine, ShortLines};
 use super::service::ServiceFactory;
 use super::staging::Budget;
-use super::verb::{self, UNRECOGNIZED, Verb};
+use super::verb::{self, NULL_COMMAND, UNRECOGNIZED};
+use crate::csync::command::{Command, CommandError, parse_command};
 
 /// Octets a stranger may send in all; a login needs some hundred.
 const STRANGER_LIMIT: u64 = 4 << 20;
@@ -212,32 +213,36 @@ impl Session {
             }
             ShortLine::Text(text) => self.stranger_line(&text, out),
             ShortLine::TooLong(head) => {
-                let text = match verb::parse(&head) {
-                    Verb::Bad(UNRECOGNIZED) => UNRECOGNIZED,
-                    _ => "Line too long",
-                };
-                reply(out, format_args!("BAD {text}"));
+                let verdict = verb::judge(&head).and_then(Result::err);
+                reply(out, format_args!("BAD {}", verdict.unwrap_or("Line too long")));
                 Next::Read
             }
         }
     }
 
     fn stranger_line(&mut self, text: &[u8], out: &mut Vec<u8>) -> Next {
-        match verb::parse(text) {
-            Verb::Authenticate(mechanism, initial) => {
+        match parse_command(text) {
+            Ok(Command::Authenticate { mech, initial }) => {
                 let authority = self.settings.authority.as_deref();
-                let answer = Exchange::begin(authority, mechanism, initial);
+                let answer = Exchange::begin(authority, mech, initial.as_deref());
                 return self.answer(answer, out);
             }
-            Verb::Get | Verb::Apply => reply(out, format_args!("NO Please authenticate first")),
-            Verb::Noop => reply(out, format_args!("OK Noop completed")),
-            Verb::Restart => reply(out, format_args!("OK Restarting")),
-            Verb::Exit => {
+            Ok(Command::Get(_) | Command::Apply(_))
+            | Err(CommandError::Syntax { .. } | CommandError::BadParameters { .. }) => {
+                reply(out, format_args!("NO Please authenticate first"));
+            }
+            Ok(Command::Noop) => reply(out, format_args!("OK Noop completed")),
+            Ok(Command::Restart) => reply(out, format_args!("OK Restarting")),
+            Ok(Command::Exit) => {
                 reply(out, format_args!("OK Finished"));
                 return Next::Close;
             }
-            Verb::Compress(algorithm) => return compress(algorithm, self.compressed, out),
-            Verb::Bad(text) => reply(out, format_args!("BAD {text}")),
+            Ok(Command::Compress(algorithm)) => return compress(&algorithm, self.compressed, out),
+            Ok(Command::Empty) => reply(out, format_args!("BAD {NULL_COMMAND}")),
+            Ok(Command::Starttls | Command::Restore { .. } | Command::Unknown(_)) => {
+                reply(out, format_args!("BAD {UNRECOGNIZED}"));
+            }
+            Err(error) => reply(out, format_args!("BAD {error}")),
         }
         Next::Read
     }
@@ -292,13 +297,12 @@ impl Session {
 }
 
 /// COMPRESS, before and after login.
-pub(crate) fn compress(algorithm: &[u8], active: bool, out: &mut Vec<u8>) -> Next {
-    let name = String::from_utf8_lossy(algorithm);
-    let name = name.escape_default();
+pub(crate) fn compress(algorithm: &str, active: bool, out: &mut Vec<u8>) -> Next {
+    let name = algorithm.escape_default();
     if active {
         reply(out, format_args!("NO Compression already active: {name}"));
         Next::Read
-    } else if algorithm.eq_ignore_ascii_case(b"DEFLATE") {
+    } else if algorithm.eq_ignore_ascii_case("DEFLATE") {
         reply(out, format_args!("OK DEFLATE active"));
         Next::Compress
     } else {

@@ -43,6 +43,8 @@ pub enum Arrival {
     Kept,
     /// The octets hash to another GUID; nothing was stored.
     GuidMismatch {
+        /// What the client said.
+        stated: Guid,
         /// What the octets really are.
         found: Guid,
     },
@@ -190,7 +192,7 @@ impl Staging {
             }
             Target::Spool { .. } => {}
         }
-        if matches { Arrival::Kept } else { Arrival::GuidMismatch { found } }
+        if matches { Arrival::Kept } else { Arrival::GuidMismatch { stated: guid, found } }
     }
 }
 
@@ -354,7 +356,7 @@ mod tests {
             let guid = Guid::of(b"something else");
             staging.begin(guid, b"p".to_vec(), 3).unwrap();
             staging.push(b"abc").unwrap();
-            assert_eq!(staging.finish(), Arrival::GuidMismatch { found: Guid::of(b"abc") });
+            assert_eq!(staging.finish(), Arrival::GuidMismatch { stated: guid, found: Guid::of(b"abc") });
             assert!(staging.get(&guid).is_none());
             assert!(staging.is_empty());
             assert_eq!((staging.spool.end, staging.memory.used), (0, 0));
