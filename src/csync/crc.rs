@@ -5,6 +5,7 @@
 
 use super::command::Record;
 use super::dlist::{KvList, Value};
+use crate::types::Guid;
 
 /// SYNC_CRC: uids, modseqs, dates, flags and GUIDs. The same in all versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,29 +77,41 @@ impl SyncCrcAnnot {
     }
 }
 
-/// crc32 of `"<uid> <modseq> <last_updated> (<flagcrc>) <internaldate> <guid>"`
 fn record_crc(record: &Record) -> u32 {
     let Record {
         uid,
         modseq,
         last_updated,
         internaldate,
-        guid,
+        ref guid,
         ..
-    } = record;
+    } = *record;
+    let flags = record.flags.iter().map(String::as_str);
+    self::record(uid, modseq, last_updated, flags, internaldate, guid)
+}
+
+/// The part of one live record in SYNC_CRC: crc32 of
+/// `"<uid> <modseq> <last_updated> (<flagcrc>) <internaldate> <guid>"`, where flagcrc is the XOR of
+/// the crc32 of each lower-cased flag.
+pub fn record<'f>(
+    uid: u32,
+    modseq: u64,
+    last_updated: i64,
+    flags: impl Iterator<Item = &'f str>,
+    internaldate: i64,
+    guid: &Guid,
+) -> u32 {
     // C prints dates with an unsigned format, here as on the wire.
     let (last_updated, internaldate) = (last_updated.cast_unsigned(), internaldate.cast_unsigned());
-    let flags = flags_crc(&record.flags);
+    let flags = flags_crc(flags);
     let text = format!("{uid} {modseq} {last_updated} ({flags}) {internaldate} {guid}");
     crc32fast::hash(text.as_bytes())
 }
 
-/// XOR of crc32 of each lower-cased flag.
-fn flags_crc(flags: &[String]) -> u32 {
-    let crcs = flags
-        .iter()
-        .map(|flag| crc32fast::hash(flag.to_ascii_lowercase().as_bytes()));
-    crcs.fold(0, |all, crc| all ^ crc)
+fn flags_crc<'f>(flags: impl Iterator<Item = &'f str>) -> u32 {
+    flags
+        .map(|flag| crc32fast::hash(flag.to_ascii_lowercase().as_bytes()))
+        .fold(0, |all, crc| all ^ crc)
 }
 
 /// crc32 of `"<uid> <entry> <userid> "` followed by the value. USERID NIL counts as empty.
@@ -165,7 +178,7 @@ mod tests {
             all.each_ref().map(record_crc),
             [215_661_446, 3_876_590_913, 2_404_807_673]
         );
-        assert_eq!(flags_crc(&["\\Seen".to_owned()]), 3_201_761_491);
+        assert_eq!(flags_crc(["\\Seen"].into_iter()), 3_201_761_491);
         let mut sum = SyncCrc::new();
         assert_eq!(sum.value(), 0);
         all.iter().for_each(|record| sum.toggle(record));
@@ -193,7 +206,10 @@ mod tests {
             "\\Expunged",
             "9d9a64746f2a17aeb96379b74643684c9627be23",
         );
-        assert_eq!(flags_crc(&one.flags), 1_608_467_455);
+        assert_eq!(
+            flags_crc(one.flags.iter().map(String::as_str)),
+            1_608_467_455
+        );
         assert_eq!(
             [record_crc(&one), record_crc(&two)],
             [104_033_728, 2_270_494_664]
@@ -219,5 +235,38 @@ mod tests {
         assert_eq!(sum.value(), 12_345_678);
         sum.toggle(&records(list)[0]);
         assert_eq!(sum.value(), 1_910_376_187);
+    }
+
+    /// Spec csync 16, capture 80 (master): the thread id counts with its leading zero.
+    #[test]
+    fn sync_crc_annot_of_master() {
+        let guid = "0aae7636fc4dd58e088013aa39ece621241969a9";
+        let record = |uid: u32, nsec: u32, createdmodseq: u32, thrid: &str| {
+            let annotation = |name: &str, value: &str| {
+                format!(
+                    "%(ENTRY /vendor/cmu/cyrus-imapd/{name} USERID \"\" MODSEQ 0 VALUE {value})"
+                )
+            };
+            let text = format!(
+                "%(UID {uid} MODSEQ 6 LAST_UPDATED 0 FLAGS () INTERNALDATE 0 SIZE 1 GUID {guid} \
+                 ANNOTATIONS ({} {} {} {}))",
+                annotation("internaldate.nsec", &nsec.to_string()),
+                annotation("createdmodseq", &createdmodseq.to_string()),
+                annotation("savedate", "1795459714"),
+                annotation("thrid", thrid),
+            );
+            records(&text).remove(0)
+        };
+        let all = [
+            record(1, 586_651_340, 6, "9b5dafd7f724de9c"),
+            record(2, 642_387_478, 7, "0c69bd9564431cbc"),
+        ];
+        let sum = |thrid| {
+            let mut sum = SyncCrcAnnot::new(thrid);
+            all.iter().for_each(|record| sum.toggle(record));
+            sum.value()
+        };
+        assert_eq!(sum(Thrid::Padded), 171_968_965);
+        assert_ne!(sum(Thrid::Unpadded), 171_968_965);
     }
 }
