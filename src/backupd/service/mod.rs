@@ -25,3 +25,6 @@ pub trait Service: Send {
 
 /// Makes the [`Service`] of one connection, once its peer is known to be an administrator.
 pub type ServiceFactory = Box<dyn Fn() -> Box<dyn Service> + Send + Sync>;
+
+#[cfg(test)]
+pub(crate) mod fake;
