@@ -38,7 +38,11 @@ impl BackupServer {
         let instance = Instance::new(cyrus, "backup", OPTIONS);
         instance.add_password("repl", PASSWORD);
         instance.add_password("nobody", PASSWORD);
-        BackupServer { instance, port: free_port(), running: None }
+        BackupServer {
+            instance,
+            port: free_port(),
+            running: None,
+        }
     }
 
     /// Stops what runs and starts an engine; returns the port it answers on.
@@ -47,8 +51,14 @@ impl BackupServer {
         self.port = free_port();
         self.running = Some(match engine {
             Engine::C => {
-                let service = Service { name: "backupd", program: "backupd", port: self.port };
-                Running::C { _master: Master::start(&self.instance, &[service]) }
+                let service = Service {
+                    name: "backupd",
+                    program: "backupd",
+                    port: self.port,
+                };
+                Running::C {
+                    _master: Master::start(&self.instance, &[service]),
+                }
             }
             Engine::Ours => Running::Ours(self.spawn_ours()),
         });
@@ -60,7 +70,8 @@ impl BackupServer {
     pub fn stop(&mut self) {
         if let Some(Running::Ours(mut child)) = self.running.take() {
             let pid = nix::unistd::Pid::from_raw(child.id() as i32);
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("our backupd runs");
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)
+                .expect("our backupd runs");
             let end = std::time::Instant::now() + Duration::from_secs(10);
             while child.try_wait().expect("a child").is_none() {
                 if std::time::Instant::now() > end {
@@ -89,46 +100,77 @@ impl BackupServer {
 
     /// One of C's tools with this configuration.
     pub fn c_tool(&self, name: &str, args: &[&str]) -> Output {
-        run(self.instance.program(name).args(args), Duration::from_secs(120))
+        run(
+            self.instance.program(name).args(args),
+            Duration::from_secs(120),
+        )
     }
 
     /// One of our tools with this configuration, as the user cyrus.
     pub fn our_tool(&self, name: &str, args: &[&str]) -> Output {
         let path = our_binary(name).expect("a program of ours");
-        run(self.instance.command(path).args(args), Duration::from_secs(120))
+        run(
+            self.instance.command(path).args(args),
+            Duration::from_secs(120),
+        )
     }
 
     /// Every user of backups.db with the data file, as C's `ctl_backups list` has them; shared mailboxes are
     /// the only backup without a user there.
     pub fn backups(&self) -> BTreeMap<String, PathBuf> {
-        let listed = self.c_tool("ctl_backups", &["-w", "list"]).ok("C's ctl_backups list");
-        let lines = listed.out.lines().map(|line| line.split('\t').collect::<Vec<_>>());
-        lines.map(|fields| (fields[2].to_owned(), PathBuf::from(fields[3]))).collect()
+        let listed = self
+            .c_tool("ctl_backups", &["-w", "list"])
+            .ok("C's ctl_backups list");
+        let lines = listed
+            .out
+            .lines()
+            .map(|line| line.split('\t').collect::<Vec<_>>());
+        lines
+            .map(|fields| (fields[2].to_owned(), PathBuf::from(fields[3])))
+            .collect()
     }
 
     pub fn data_file(&self, user: &str) -> PathBuf {
         let backups = self.backups();
-        backups.get(user).unwrap_or_else(|| panic!("no backup of {user}: {backups:?}")).clone()
+        backups
+            .get(user)
+            .unwrap_or_else(|| panic!("no backup of {user}: {backups:?}"))
+            .clone()
     }
 
     /// C's `ctl_backups verify` of all backups must say ok.
     #[track_caller]
     pub fn verify_with_c(&self, when: &str) {
         let verified = self.c_tool("ctl_backups", &["-w", "-v", "-v", "verify", "-A"]);
-        let results: Vec<&str> = verified.out.lines().filter(|line| line.starts_with("verify ")).collect();
-        let ok = verified.code == Some(0) && !results.is_empty() && results.iter().all(|line| line.ends_with(": ok"));
+        let results: Vec<&str> = verified
+            .out
+            .lines()
+            .filter(|line| line.starts_with("verify "))
+            .collect();
+        let ok = verified.code == Some(0)
+            && !results.is_empty()
+            && results.iter().all(|line| line.ends_with(": ok"));
         let keep = if ok { String::new() } else { self.keep() };
-        assert!(ok, "{when}: C's verify: {results:?}\nstderr: {}\n{}{keep}", verified.err, tail(&verified.out));
+        assert!(
+            ok,
+            "{when}: C's verify: {results:?}\nstderr: {}\n{}{keep}",
+            verified.err,
+            tail(&verified.out)
+        );
     }
 
     /// What C's `cyr_backup json mailboxes` lists as live: for each mailbox, (uid, guid).
     pub fn live_messages(&self, user: &str) -> BTreeMap<String, BTreeSet<(u32, String)>> {
         let listed = self.c_tool("cyr_backup", &["-u", user, "json", "mailboxes"]);
-        let text = listed.ok(&format!("C's cyr_backup -u {user} json mailboxes")).out;
+        let text = listed
+            .ok(&format!("C's cyr_backup -u {user} json mailboxes"))
+            .out;
         let mailboxes: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
         let messages = |mailbox: &serde_json::Value| {
             let all = mailbox["messages"].as_array().cloned().unwrap_or_default();
-            let live = all.iter().filter(|message| message.get("expunged").is_none());
+            let live = all
+                .iter()
+                .filter(|message| message.get("expunged").is_none());
             live.map(|message| {
                 let uid = message["uid"].as_u64().expect("a uid") as u32;
                 (uid, message["guid"].as_str().expect("a guid").to_owned())
@@ -137,7 +179,12 @@ impl BackupServer {
         };
         mailboxes
             .iter()
-            .map(|mailbox| (mailbox["mboxname"].as_str().expect("a name").to_owned(), messages(mailbox)))
+            .map(|mailbox| {
+                (
+                    mailbox["mboxname"].as_str().expect("a name").to_owned(),
+                    messages(mailbox),
+                )
+            })
             .collect()
     }
 
@@ -163,13 +210,21 @@ impl BackupServer {
     /// Copies the partition aside for a look after a failure; says where.
     pub fn keep(&self) -> String {
         let kept = std::env::temp_dir().join(format!("rig-kept-{}", std::process::id()));
-        let _ = std::process::Command::new("cp").arg("-a").arg(self.instance.dir()).arg(&kept).status();
+        let _ = std::process::Command::new("cp")
+            .arg("-a")
+            .arg(self.instance.dir())
+            .arg(&kept)
+            .status();
         format!("\nkept for a look: {}", kept.display())
     }
 
     fn spawn_ours(&self) -> Child {
         let path = our_binary("backupd").expect("our backupd");
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log()).expect("a log");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .expect("a log");
         // As root: becoming the user cyrus is a part of what is tested.
         std::process::Command::new(path)
             .arg("-C")

@@ -34,22 +34,38 @@ impl Cyrus {
 
 fn look() -> Result<Cyrus, String> {
     if !nix::unistd::geteuid().is_root() {
-        return Err("tests against the real Cyrus start programs as the user cyrus: run as root".into());
+        return Err(
+            "tests against the real Cyrus start programs as the user cyrus: run as root".into(),
+        );
     }
-    let programs = ["sync_client", "imapd", "timsieved", "backupd", "ctl_backups", "cyr_backup"];
+    let programs = [
+        "sync_client",
+        "imapd",
+        "timsieved",
+        "backupd",
+        "ctl_backups",
+        "cyr_backup",
+    ];
     for program in programs.map(|name| format!("{BIN}/{name}")) {
         if !Path::new(&program).exists() {
-            return Err(format!("{program} is not installed (Debian package cyrus-imapd or cyrus-replication)"));
+            return Err(format!(
+                "{program} is not installed (Debian package cyrus-imapd or cyrus-replication)"
+            ));
         }
     }
     for program in ["/usr/sbin/cyrmaster", "/usr/sbin/saslpasswd2"] {
         if !Path::new(program).exists() {
-            return Err(format!("{program} is not installed (Debian packages cyrus-common, sasl2-bin)"));
+            return Err(format!(
+                "{program} is not installed (Debian packages cyrus-common, sasl2-bin)"
+            ));
         }
     }
     let user = nix::unistd::User::from_name("cyrus").map_err(|error| error.to_string())?;
     let user = user.ok_or("there is no user cyrus (Debian package cyrus-common makes it)")?;
-    Ok(Cyrus { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+    Ok(Cyrus {
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+    })
 }
 
 /// A TCP port of the loopback that was free a moment ago.
@@ -71,7 +87,11 @@ pub fn wait_for_banner(port: u16) {
 }
 
 fn greets(port: u16) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
-    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a read timeout");
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("a read timeout");
     matches!(stream.read(&mut [0; 1]), Ok(1))
 }

@@ -38,12 +38,22 @@ pub struct Fetched {
 impl Imap {
     pub fn login(port: u16, user: &str, password: &str) -> Imap {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("an IMAP server");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a read timeout");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .expect("a read timeout");
         stream.set_nodelay(true).expect("no delay");
         let writer = stream.try_clone().expect("a second handle");
-        let mut imap = Imap { reader: BufReader::with_capacity(1 << 16, stream), writer, tag: 0 };
+        let mut imap = Imap {
+            reader: BufReader::with_capacity(1 << 16, stream),
+            writer,
+            tag: 0,
+        };
         let greeting = imap.line();
-        assert!(greeting.starts_with(b"* OK"), "greeting: {}", show(&greeting));
+        assert!(
+            greeting.starts_with(b"* OK"),
+            "greeting: {}",
+            show(&greeting)
+        );
         imap.command(&format!("LOGIN {} {}", quote(user), quote(password)));
         imap
     }
@@ -79,7 +89,12 @@ impl Imap {
     }
 
     pub fn set_acl(&mut self, mailbox: &str, who: &str, rights: &str) {
-        self.command(&format!("SETACL {} {} {}", quote(mailbox), quote(who), rights));
+        self.command(&format!(
+            "SETACL {} {} {}",
+            quote(mailbox),
+            quote(who),
+            rights
+        ));
     }
 
     /// `resources` as in `STORAGE 100000 MESSAGE 5000`.
@@ -99,16 +114,27 @@ impl Imap {
 
     /// An annotation of messages of the selected mailbox.
     pub fn annotate(&mut self, uids: &str, entry: &str, value: &str) {
-        self.command(&format!("UID STORE {uids} ANNOTATION ({entry} (value.priv {}))", quote(value)));
+        self.command(&format!(
+            "UID STORE {uids} ANNOTATION ({entry} (value.priv {}))",
+            quote(value)
+        ));
     }
 
     /// Opens a mailbox and returns its UIDVALIDITY.
     pub fn select(&mut self, mailbox: &str) -> u32 {
         let lines = self.command(&format!("SELECT {}", quote(mailbox)));
-        let text = lines.iter().map(|line| show(line)).find(|line| line.contains("[UIDVALIDITY "));
+        let text = lines
+            .iter()
+            .map(|line| show(line))
+            .find(|line| line.contains("[UIDVALIDITY "));
         let text = text.expect("UIDVALIDITY");
-        let digits = text.split("[UIDVALIDITY ").nth(1).and_then(|rest| rest.split(']').next());
-        digits.and_then(|digits| digits.parse().ok()).expect("a UIDVALIDITY")
+        let digits = text
+            .split("[UIDVALIDITY ")
+            .nth(1)
+            .and_then(|rest| rest.split(']').next());
+        digits
+            .and_then(|digits| digits.parse().ok())
+            .expect("a UIDVALIDITY")
     }
 
     pub fn store(&mut self, uids: &str, how: &str) {
@@ -132,9 +158,13 @@ impl Imap {
     /// Appends many messages, sending ahead of the answers.
     pub fn append(&mut self, mailbox: &str, messages: &[Append<'_>]) {
         for batch in messages.chunks(64) {
-            let tags: Vec<String> = batch.iter().map(|message| self.send_append(mailbox, message)).collect();
+            let tags: Vec<String> = batch
+                .iter()
+                .map(|message| self.send_append(mailbox, message))
+                .collect();
             for tag in tags {
-                self.finish(&tag).unwrap_or_else(|text| panic!("APPEND to {mailbox}: {text}"));
+                self.finish(&tag)
+                    .unwrap_or_else(|text| panic!("APPEND to {mailbox}: {text}"));
             }
         }
     }
@@ -142,11 +172,17 @@ impl Imap {
     /// Names of all mailboxes that the user may list, without `\Noselect` ones.
     pub fn list(&mut self) -> Vec<String> {
         let lines = self.command("LIST \"\" \"*\"");
-        let lines = lines.iter().map(|line| show(line)).filter(|line| line.starts_with("* LIST "));
+        let lines = lines
+            .iter()
+            .map(|line| show(line))
+            .filter(|line| line.starts_with("* LIST "));
         lines
             .filter(|line| !line.to_ascii_lowercase().contains("\\noselect"))
             .map(|line| {
-                let name = line.splitn(2, "\".\" ").nth(1).expect("a name after the separator");
+                let name = line
+                    .splitn(2, "\".\" ")
+                    .nth(1)
+                    .expect("a name after the separator");
                 name.trim().trim_matches('"').to_owned()
             })
             .collect()
@@ -169,17 +205,25 @@ impl Imap {
     fn send(&mut self, command: &str) -> String {
         self.tag += 1;
         let tag = format!("T{}", self.tag);
-        self.writer.write_all(format!("{tag} {command}\r\n").as_bytes()).expect("a server that reads");
+        self.writer
+            .write_all(format!("{tag} {command}\r\n").as_bytes())
+            .expect("a server that reads");
         tag
     }
 
     fn send_append(&mut self, mailbox: &str, message: &Append<'_>) -> String {
         self.tag += 1;
         let tag = format!("T{}", self.tag);
-        let date = message.date.map(|date| format!("\"{date}\" ")).unwrap_or_default();
+        let date = message
+            .date
+            .map(|date| format!("\"{date}\" "))
+            .unwrap_or_default();
         let (flags, size) = (message.flags, message.body.len());
-        let mut bytes =
-            format!("{tag} APPEND {} ({flags}) {date}{{{size}+}}\r\n", quote(mailbox)).into_bytes();
+        let mut bytes = format!(
+            "{tag} APPEND {} ({flags}) {date}{{{size}+}}\r\n",
+            quote(mailbox)
+        )
+        .into_bytes();
         bytes.extend_from_slice(message.body);
         bytes.extend_from_slice(b"\r\n");
         self.writer.write_all(&bytes).expect("a server that reads");
@@ -190,7 +234,10 @@ impl Imap {
         let mut lines = Vec::new();
         loop {
             let line = self.line();
-            match line.strip_prefix(tag.as_bytes()).and_then(|rest| rest.strip_prefix(b" ")) {
+            match line
+                .strip_prefix(tag.as_bytes())
+                .and_then(|rest| rest.strip_prefix(b" "))
+            {
                 Some(rest) if rest.starts_with(b"OK") => return Ok(lines),
                 Some(rest) => return Err(show(rest)),
                 None => lines.push(line),
@@ -202,15 +249,24 @@ impl Imap {
     fn line(&mut self) -> Vec<u8> {
         let mut line = Vec::new();
         loop {
-            let read = self.reader.read_until(b'\n', &mut line).expect("a server that answers");
-            assert!(read > 0, "the IMAP server closed the connection; so far: {}", show(&line));
+            let read = self
+                .reader
+                .read_until(b'\n', &mut line)
+                .expect("a server that answers");
+            assert!(
+                read > 0,
+                "the IMAP server closed the connection; so far: {}",
+                show(&line)
+            );
             let Some(size) = literal_at_end(&line) else {
                 line.truncate(line.len() - 2);
                 return line;
             };
             let start = line.len();
             line.resize(start + size, 0);
-            self.reader.read_exact(&mut line[start..]).expect("a whole literal");
+            self.reader
+                .read_exact(&mut line[start..])
+                .expect("a whole literal");
         }
     }
 }
@@ -253,19 +309,28 @@ fn attribute(text: &[u8]) -> Option<(String, &[u8], &[u8])> {
     let space = text.iter().position(|&byte| byte == b' ')?;
     let (name, rest) = (show(&text[..space]), &text[space + 1..]);
     let until = |start: usize, end: u8| {
-        let length = rest[start..].iter().position(|&byte| byte == end).expect("a closed value");
+        let length = rest[start..]
+            .iter()
+            .position(|&byte| byte == end)
+            .expect("a closed value");
         (&rest[start..start + length], &rest[start + length + 1..])
     };
     let (value, after) = match rest.first()? {
         b'(' => until(1, b')'),
         b'"' => until(1, b'"'),
         b'{' => {
-            let close = rest.iter().position(|&byte| byte == b'}').expect("a literal's size");
+            let close = rest
+                .iter()
+                .position(|&byte| byte == b'}')
+                .expect("a literal's size");
             let size: usize = show(&rest[1..close]).parse().expect("a literal's size");
             rest[close + 3..].split_at(size)
         }
         _ => {
-            let end = rest.iter().position(|byte| matches!(byte, b' ' | b')')).unwrap_or(rest.len());
+            let end = rest
+                .iter()
+                .position(|byte| matches!(byte, b' ' | b')'))
+                .unwrap_or(rest.len());
             rest.split_at(end)
         }
     };

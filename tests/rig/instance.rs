@@ -18,7 +18,11 @@ pub struct Instance {
 impl Instance {
     /// Makes the directory and writes imapd.conf: the common head, then `options` (`key: value` lines).
     pub fn new(cyrus: Cyrus, name: &str, options: &str) -> Instance {
-        let base = if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
+        let base = if Path::new("/dev/shm").is_dir() {
+            "/dev/shm"
+        } else {
+            "/tmp"
+        };
         let mut dir = tempfile::Builder::new()
             .prefix(&format!("rig-{name}-"))
             .tempdir_in(base)
@@ -55,8 +59,16 @@ impl Instance {
             .stdin(Stdio::piped())
             .spawn()
             .expect("saslpasswd2");
-        child.stdin.take().expect("its stdin").write_all(password.as_bytes()).expect("a password");
-        assert!(child.wait().expect("saslpasswd2").success(), "saslpasswd2 refuses {user}");
+        child
+            .stdin
+            .take()
+            .expect("its stdin")
+            .write_all(password.as_bytes())
+            .expect("a password");
+        assert!(
+            child.wait().expect("saslpasswd2").success(),
+            "saslpasswd2 refuses {user}"
+        );
         self.give_to_cyrus(&file);
     }
 
@@ -68,8 +80,14 @@ impl Instance {
     /// Any program that takes `-C FILE`, with this configuration, as the user cyrus.
     pub fn command(&self, path: &str) -> Command {
         let mut command = Command::new(path);
-        command.arg("-C").arg(self.conf()).uid(self.cyrus.uid).gid(self.cyrus.gid);
-        command.current_dir(self.dir()).env("PATH", format!("{BIN}:/usr/sbin:/usr/bin:/sbin:/bin"));
+        command
+            .arg("-C")
+            .arg(self.conf())
+            .uid(self.cyrus.uid)
+            .gid(self.cyrus.gid);
+        command
+            .current_dir(self.dir())
+            .env("PATH", format!("{BIN}:/usr/sbin:/usr/bin:/sbin:/bin"));
         command
     }
 
@@ -79,9 +97,14 @@ impl Instance {
 
     fn make_directories(&self) {
         self.give_to_cyrus(self.dir());
-        let conf = ["db", "socket", "proc", "log", "msg", "sync", "ptclient", "lock"];
+        let conf = [
+            "db", "socket", "proc", "log", "msg", "sync", "ptclient", "lock",
+        ];
         let tops = ["conf", "spool", "sieve", "part", "run", "tmp", "log"].map(str::to_owned);
-        for name in tops.into_iter().chain(conf.map(|name| format!("conf/{name}"))) {
+        for name in tops
+            .into_iter()
+            .chain(conf.map(|name| format!("conf/{name}")))
+        {
             let path = self.dir().join(name);
             fs::create_dir(&path).expect("a directory");
             self.give_to_cyrus(&path);

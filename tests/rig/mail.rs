@@ -30,7 +30,10 @@ pub struct Mail {
 
 impl Mail {
     pub fn new(seed: u64) -> Mail {
-        Mail { rng: Rng::new(seed), count: 0 }
+        Mail {
+            rng: Rng::new(seed),
+            count: 0,
+        }
     }
 
     /// Mostly 1-20 kB; each 25th some 100-300 kB; each 250th 2-5 MB.
@@ -73,14 +76,30 @@ impl Mail {
 
     fn plain(&mut self, text: &mut Vec<u8>, size: usize) {
         text.extend_from_slice(b"Content-Type: text/plain; charset=us-ascii\r\n\r\n");
-        self.words(text, size, &["backup", "lorem", "ipsum", "the", "quick", "brown", "fox", "needle"]);
+        self.words(
+            text,
+            size,
+            &[
+                "backup", "lorem", "ipsum", "the", "quick", "brown", "fox", "needle",
+            ],
+        );
     }
 
     fn utf8(&mut self, text: &mut Vec<u8>, size: usize) {
         text.extend_from_slice(
             b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
         );
-        self.words(text, size, &["Gr\u{fc}\u{df}e", "na\u{ef}ve", "\u{65e5}\u{672c}", "\u{1f4e7}", "caf\u{e9}"]);
+        self.words(
+            text,
+            size,
+            &[
+                "Gr\u{fc}\u{df}e",
+                "na\u{ef}ve",
+                "\u{65e5}\u{672c}",
+                "\u{1f4e7}",
+                "caf\u{e9}",
+            ],
+        );
     }
 
     fn attachment(&mut self, text: &mut Vec<u8>, size: usize) {
@@ -88,7 +107,8 @@ impl Mail {
             b"Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nSee there.\r\n\
               --b\r\nContent-Type: application/octet-stream; name=\"a.bin\"\r\nContent-Transfer-Encoding: base64\r\n\r\n",
         );
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         while text.len() + 12 < size {
             for _ in 0..7 {
                 let mut bits = self.rng.next();

@@ -46,7 +46,9 @@ impl Master {
             .spawn()
             .expect("cyrmaster");
         let master = Master { child };
-        services.iter().for_each(|service| wait_for_banner(service.port));
+        services
+            .iter()
+            .for_each(|service| wait_for_banner(service.port));
         master
     }
 }
@@ -71,9 +73,17 @@ impl Drop for Master {
 fn cyrus_conf(instance: &Instance, services: &[Service<'_>]) -> String {
     let imapd_conf = instance.conf();
     let imapd_conf = imapd_conf.display();
-    let mut text = format!("START {{\n recover cmd=\"ctl_cyrusdb -C {imapd_conf} -r\"\n}}\nSERVICES {{\n");
-    for Service { name, program, port } in services {
-        text += &format!(" {name} cmd=\"{program} -C {imapd_conf}\" listen=\"127.0.0.1:{port}\" prefork=0\n");
+    let mut text =
+        format!("START {{\n recover cmd=\"ctl_cyrusdb -C {imapd_conf} -r\"\n}}\nSERVICES {{\n");
+    for Service {
+        name,
+        program,
+        port,
+    } in services
+    {
+        text += &format!(
+            " {name} cmd=\"{program} -C {imapd_conf}\" listen=\"127.0.0.1:{port}\" prefork=0\n"
+        );
     }
     text + "}\nEVENTS { }\n"
 }

@@ -17,19 +17,34 @@ impl Output {
     /// The output of a program that had to succeed.
     #[track_caller]
     pub fn ok(self, what: &str) -> Output {
-        assert_eq!(self.code, Some(0), "{what} failed\nstdout: {}\nstderr: {}", self.out, self.err);
+        assert_eq!(
+            self.code,
+            Some(0),
+            "{what} failed\nstdout: {}\nstderr: {}",
+            self.out,
+            self.err
+        );
         self
     }
 }
 
 /// Runs a program to its end, or kills it after `limit`.
 pub fn run(command: &mut Command, limit: Duration) -> Output {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let out = collect(child.stdout.take().expect("its stdout"));
     let err = collect(child.stderr.take().expect("its stderr"));
     let code = wait(&mut child, limit);
-    Output { code, out: out.join().expect("stdout"), err: err.join().expect("stderr") }
+    Output {
+        code,
+        out: out.join().expect("stdout"),
+        err: err.join().expect("stderr"),
+    }
 }
 
 /// The path of a program of this package.

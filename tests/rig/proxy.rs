@@ -23,6 +23,7 @@ struct State {
     target: u16,
     sessions: Vec<Session>,
     trigger: Option<Trigger>,
+    keep_compress: bool,
 }
 
 #[derive(Default)]
@@ -51,6 +52,11 @@ impl Proxy {
         self.lock().target = port;
     }
 
+    /// Lets clients compress from now on; the record is then of no use.
+    pub fn keep_compress(&self) {
+        self.lock().keep_compress = true;
+    }
+
     /// Arms an action for the next connection that sends enough.
     pub fn arm(&self, trigger: Trigger) {
         self.lock().trigger = Some(trigger);
@@ -64,12 +70,19 @@ impl Proxy {
     /// What passed since the last call: one transcript for each connection.
     pub fn take(&self) -> Vec<Transcript> {
         let sessions = std::mem::take(&mut self.lock().sessions);
-        sessions.iter().map(|session| Transcript::parse(&session.client, &session.server)).collect()
+        sessions
+            .iter()
+            .map(|session| Transcript::parse(&session.client, &session.server))
+            .collect()
     }
 
     /// Octets that clients sent since the last `take`.
     pub fn received(&self) -> u64 {
-        self.lock().sessions.iter().map(|session| session.client.len() as u64).sum()
+        self.lock()
+            .sessions
+            .iter()
+            .map(|session| session.client.len() as u64)
+            .sum()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -84,7 +97,9 @@ fn connect(state: &Arc<Mutex<State>>, client: TcpStream) {
         (state.target, state.sessions.len() - 1)
     };
     // Refused: the client sees the end of the stream, as from a server that is down.
-    let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { return };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else {
+        return;
+    };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = (client.try_clone().expect("a handle"), client);
     let (from_server, to_server) = (server.try_clone().expect("a handle"), server);
@@ -95,8 +110,15 @@ fn connect(state: &Arc<Mutex<State>>, client: TcpStream) {
             if let Some(session) = state.sessions.get_mut(index) {
                 session.client.extend_from_slice(bytes);
             }
-            let sent = state.sessions.get(index).map_or(0, |session| session.client.len() as u64);
-            if state.trigger.as_ref().is_some_and(|trigger| sent >= trigger.at) {
+            let sent = state
+                .sessions
+                .get(index)
+                .map_or(0, |session| session.client.len() as u64);
+            if state
+                .trigger
+                .as_ref()
+                .is_some_and(|trigger| sent >= trigger.at)
+            {
                 let trigger = state.trigger.take().expect("an armed trigger");
                 drop(state);
                 (trigger.action)();
@@ -107,8 +129,11 @@ fn connect(state: &Arc<Mutex<State>>, client: TcpStream) {
     std::thread::spawn(move || {
         pump(from_server, to_client, |bytes| {
             // With COMPRESS there would be nothing to read in the record; the client then does without.
-            let bytes = without(bytes, b"* COMPRESS DEFLATE\r\n");
             let mut state = back.lock().expect("no panic in the proxy");
+            let bytes = match state.keep_compress {
+                true => bytes.to_vec(),
+                false => without(bytes, b"* COMPRESS DEFLATE\r\n"),
+            };
             if let Some(session) = state.sessions.get_mut(index) {
                 session.server.extend_from_slice(&bytes);
             }

@@ -31,17 +31,32 @@ impl Source {
         instance.add_password(ADMIN, PASSWORD);
         let (imap_port, sieve_port) = (free_port(), free_port());
         let services = [
-            Service { name: "imap", program: "imapd", port: imap_port },
-            Service { name: "sieve", program: "timsieved", port: sieve_port },
+            Service {
+                name: "imap",
+                program: "imapd",
+                port: imap_port,
+            },
+            Service {
+                name: "sieve",
+                program: "timsieved",
+                port: sieve_port,
+            },
         ];
         let master = Some(Master::start(&instance, &services));
-        Source { instance, imap_port, sieve_port, backup_port, master }
+        Source {
+            instance,
+            imap_port,
+            sieve_port,
+            backup_port,
+            master,
+        }
     }
 
     /// Makes a user with an INBOX; dots in the name are fine.
     pub fn add_user(&self, user: &str) -> Imap {
         self.instance.add_password(user, PASSWORD);
-        self.admin().create(&format!("user.{}", user.replace('.', "^")));
+        self.admin()
+            .create(&format!("user.{}", user.replace('.', "^")));
         self.imap(user)
     }
 
@@ -60,15 +75,27 @@ impl Source {
     /// `sync_client -n bk -v ARGS…` to its end.
     pub fn sync(&self, args: &[&str]) -> Output {
         let mut command = self.instance.program("sync_client");
-        run(command.args(["-n", "bk", "-v", "-o"]).args(args), Duration::from_secs(300))
+        run(
+            command.args(["-n", "bk", "-v", "-o"]).args(args),
+            Duration::from_secs(300),
+        )
     }
 
     /// The same, logging in as somebody else.
     pub fn sync_as(&self, user: &str, password: &str, args: &[&str]) -> Output {
-        self.instance.configure(&options(self.backup_port, password, user));
+        self.instance
+            .configure(&options(self.backup_port, password, user));
         let output = self.sync(args);
-        self.instance.configure(&options(self.backup_port, PASSWORD, "repl"));
+        self.instance
+            .configure(&options(self.backup_port, PASSWORD, "repl"));
         output
+    }
+
+    /// From now on `sync_client` logs in with this mechanism only.
+    pub fn force_mechanism(&self, mechanism: &str) {
+        let more = format!("force_sasl_client_mech: {mechanism}\n");
+        self.instance
+            .configure(&(options(self.backup_port, PASSWORD, "repl") + &more));
     }
 
     /// A rolling `sync_client`, until dropped.
@@ -76,7 +103,10 @@ impl Source {
         let mut command = self.instance.program("sync_client");
         // -R is -r without going into the background, where its process id would be lost.
         command.args(["-n", "bk", "-R", "-d", "1"]);
-        Rolling { source: self, client: command.spawn().expect("sync_client") }
+        Rolling {
+            source: self,
+            client: command.spawn().expect("sync_client"),
+        }
     }
 
     /// Starts the log of the channel anew, as after a full run.

@@ -15,7 +15,11 @@ pub struct Exchange {
 }
 
 /// A message of which an `OK` was seen.
-pub type Acknowledged = (String /* mailbox */, u32 /* uid */, String /* guid */);
+pub type Acknowledged = (
+    String, /* mailbox */
+    u32,    /* uid */
+    String, /* guid */
+);
 
 /// The exchanges of one connection, in order.
 #[derive(Clone, Debug, Default)]
@@ -44,13 +48,20 @@ impl Transcript {
             }
             Exchange { command, answer }
         });
-        Transcript { exchanges: exchanges.collect() }
+        Transcript {
+            exchanges: exchanges.collect(),
+        }
     }
 
     /// The commands that begin with `prefix`.
     pub fn commands(&self, prefix: &str) -> Vec<String> {
-        let wanted = self.exchanges.iter().filter(|exchange| exchange.command.starts_with(prefix.as_bytes()));
-        wanted.map(|exchange| String::from_utf8_lossy(&exchange.command).into_owned()).collect()
+        let wanted = self
+            .exchanges
+            .iter()
+            .filter(|exchange| exchange.command.starts_with(prefix.as_bytes()));
+        wanted
+            .map(|exchange| String::from_utf8_lossy(&exchange.command).into_owned())
+            .collect()
     }
 
     /// Every record of an `APPLY MAILBOX` that was answered `OK`, expunged ones left out.
@@ -64,18 +75,41 @@ impl Transcript {
 
 impl Exchange {
     pub fn is_ok(&self) -> bool {
-        self.answer.last().is_some_and(|line| line.starts_with(b"OK "))
+        self.answer
+            .last()
+            .is_some_and(|line| line.starts_with(b"OK "))
+    }
+
+    /// A refusal, or the connection ended before the answer; a SASL challenge is neither.
+    pub fn is_refused(&self) -> bool {
+        !self
+            .answer
+            .last()
+            .is_some_and(|line| line.starts_with(b"OK ") || line.starts_with(b"+ "))
     }
 }
 
 /// Mailbox, UID and GUID of each live record in an `APPLY MAILBOX` line.
 fn records(line: &str) -> Vec<Acknowledged> {
     let mailbox = word_after(line, " MBOXNAME ").expect("a mailbox name");
-    let Some((_, list)) = line.split_once(" RECORD (") else { return Vec::new() };
-    let each = list.split("%(UID ").skip(1).filter(|record| !record.contains("\\Expunged"));
+    let Some((_, list)) = line.split_once(" RECORD (") else {
+        return Vec::new();
+    };
+    let each = list
+        .split("%(UID ")
+        .skip(1)
+        .filter(|record| !record.contains("\\Expunged"));
     each.map(|record| {
-        let uid = record.split(' ').next().and_then(|uid| uid.parse().ok()).expect("a UID");
-        (mailbox.clone(), uid, word_after(record, " GUID ").expect("a GUID"))
+        let uid = record
+            .split(' ')
+            .next()
+            .and_then(|uid| uid.parse().ok())
+            .expect("a UID");
+        (
+            mailbox.clone(),
+            uid,
+            word_after(record, " GUID ").expect("a GUID"),
+        )
     })
     .collect()
 }
@@ -115,7 +149,11 @@ fn counted(piece: &[u8]) -> Option<(usize, bool)> {
     let inner = piece.strip_suffix(b"}")?;
     let open = inner.iter().rposition(|&byte| byte == b'{')?;
     let is_file = open > 0 && inner[open - 1] == b'%';
-    let number = std::str::from_utf8(&inner[open + 1..]).ok()?.rsplit(' ').next()?.trim_end_matches('+');
+    let number = std::str::from_utf8(&inner[open + 1..])
+        .ok()?
+        .rsplit(' ')
+        .next()?
+        .trim_end_matches('+');
     Some((number.parse().ok()?, is_file))
 }
 
@@ -126,13 +164,20 @@ mod tests {
     #[test]
     fn a_session_is_cut_into_exchanges() {
         let client = b"GET USER anne\r\nAPPLY MESSAGE (%{default aa 4}\r\n\r\n\r\n %{default bb 1}\r\nx)\r\n\
-            APPLY MAILBOX %(MBOXNAME user.anne ACL {3+}\r\na\r\n RECORD (%(UID 7 FLAGS () GUID aa)))\r\nEXIT";
-        let server = b"* SASL PLAIN\r\n* OK hi\r\n* MAILBOX %(X {2}\r\n\r\n)\r\nOK a\r\nOK b\r\nOK c\r\n";
+            APPLY MAILBOX %(UNIQUEID u MBOXNAME user.anne ACL {3+}\r\na\r\n RECORD (%(UID 7 FLAGS () GUID aa)))\r\nEXIT";
+        let server =
+            b"* SASL PLAIN\r\n* OK hi\r\n* MAILBOX %(X {2}\r\n\r\n)\r\nOK a\r\nOK b\r\nOK c\r\n";
         let transcript = Transcript::parse(client, server);
         assert_eq!(transcript.exchanges.len(), 3);
         assert_eq!(transcript.exchanges[0].answer.len(), 2);
-        assert_eq!(transcript.exchanges[1].command, b"APPLY MESSAGE (%{default aa 4} %{default bb 1})");
+        assert_eq!(
+            transcript.exchanges[1].command,
+            b"APPLY MESSAGE (%{default aa 4} %{default bb 1})"
+        );
         let wanted = ("user.anne".to_owned(), 7, "aa".to_owned());
-        assert_eq!(transcript.acknowledged().into_iter().collect::<Vec<_>>(), [wanted]);
+        assert_eq!(
+            transcript.acknowledged().into_iter().collect::<Vec<_>>(),
+            [wanted]
+        );
     }
 }
