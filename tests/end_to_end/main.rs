@@ -3,6 +3,12 @@
 //! `RIG_ENGINE=c` puts C's backupd in the place of ours: what then fails is the rig, not us. Tests of what C
 //! cannot do are left out in that mode.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../rig/mod.rs"]
 mod rig;
 

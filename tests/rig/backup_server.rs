@@ -83,6 +83,11 @@ impl BackupServer {
         }
     }
 
+    /// The port that the server answers on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The process id of our backupd.
     pub fn pid(&self) -> u32 {
         match &self.running {

@@ -179,9 +179,8 @@ impl Imap {
         lines
             .filter(|line| !line.to_ascii_lowercase().contains("\\noselect"))
             .map(|line| {
-                let name = line
-                    .splitn(2, "\".\" ")
-                    .nth(1)
+                let (_, name) = line
+                    .split_once("\".\" ")
                     .expect("a name after the separator");
                 name.trim().trim_matches('"').to_owned()
             })

@@ -17,6 +17,7 @@
 )]
 
 mod backup_server;
+mod csync;
 mod cyrus;
 mod imap;
 mod instance;
@@ -31,6 +32,7 @@ mod source;
 mod transcript;
 
 pub use backup_server::{BackupServer, Engine};
+pub use csync::{Answer, Csync};
 pub use cyrus::{Cyrus, free_port, wait_for_banner};
 pub use imap::{Append, Fetched, Imap};
 pub use instance::Instance;

@@ -102,11 +102,7 @@ fn read_table(connection: &Connection, query: &str) -> Vec<String> {
     let mut statement = connection
         .prepare(query)
         .unwrap_or_else(|error| panic!("{query}: {error}"));
-    let columns: Vec<String> = statement
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let rows = statement.query_map([], |row| {
         let mut text = String::new();
         for (place, column) in columns.iter().enumerate() {
