@@ -37,7 +37,10 @@ impl Index {
     pub fn open(path: &Path) -> Result<Index> {
         if std::fs::metadata(path).map(|meta| meta.len()).unwrap_or(0) == 0 {
             let reason = "the index is missing or empty".to_owned();
-            return Err(StoreError::InvalidFormat { path: path.to_owned(), reason });
+            return Err(StoreError::InvalidFormat {
+                path: path.to_owned(),
+                reason,
+            });
         }
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         Index::over(conn, path)
@@ -69,7 +72,11 @@ impl Index {
 
     fn over(conn: Connection, path: &Path) -> Result<Index> {
         let extended = schema::is_extended(&conn).map_err(StoreError::index(path))?;
-        Ok(Index { conn, path: path.to_owned(), extended })
+        Ok(Index {
+            conn,
+            path: path.to_owned(),
+            extended,
+        })
     }
 
     fn sql<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
