@@ -65,6 +65,12 @@ pub enum StoreError {
         /// What was found.
         reason: String,
     },
+    /// A command that can't be written as a line; nothing was appended.
+    #[error("bad command: {reason}")]
+    BadCommand {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An earlier write failed; memory is no longer trusted (the next open recovers from disk).
     #[error("System I/O error")]
     Poisoned {
@@ -100,6 +106,7 @@ impl StoreError {
                     path.display()
                 )
             }
+            StoreError::BadCommand { reason } => format!("bad command: {reason}"),
             StoreError::Poisoned { path } => {
                 format!(
                     "{}: an earlier write failed, the backup is reopened next time",

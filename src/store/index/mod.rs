@@ -20,8 +20,8 @@ use super::error::{Result, StoreError};
 pub use rows::{
     ChunkRow, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow, SubscriptionRow,
 };
-pub use state::State;
-pub use write::Place;
+pub use state::{Annotation, Header, Intermediate, Repair, State};
+pub use write::{Place, is_intermediate};
 
 /// An open index.
 pub struct Index {
@@ -43,6 +43,13 @@ impl Index {
             });
         }
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Index::over(conn, path)
+    }
+
+    /// The index of a data file that nothing was written to yet.
+    pub fn empty(path: &Path) -> Result<Index> {
+        let mut conn = Connection::open_in_memory().map_err(StoreError::index(path))?;
+        schema::prepare(&mut conn).map_err(StoreError::index(path))?;
         Index::over(conn, path)
     }
 

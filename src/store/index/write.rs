@@ -3,7 +3,7 @@
 //! Where C loses truth (spec: ondisk 10.2, 10.3) the truth of UIDs wins and C's row shows the
 //! best of it.
 
-use rusqlite::{OptionalExtension, Params, params};
+use rusqlite::{Params, params};
 
 use super::rows::SeekPoint;
 use super::state::{Header, Repair, print_keys};
@@ -56,6 +56,15 @@ impl Index {
             .map(drop)
     }
 
+    /// The time of the first line of a chunk that was found, not written.
+    pub fn set_chunk_start(&self, id: i64, ts_start: i64) -> Result<()> {
+        self.run(
+            "UPDATE chunk SET ts_start = ?2 WHERE id = ?1",
+            params![id, ts_start],
+        )
+        .map(drop)
+    }
+
     /// Inflating can start here.
     pub fn add_seek_point(&self, chunk_id: i64, point: SeekPoint) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO cb_seek (chunk_id, offset, file_offset)
@@ -72,12 +81,10 @@ impl Index {
             Apply::Mailbox(update) => self.set_mailbox(update, at),
             Apply::Unmailbox(name) => self.unmailbox(name.as_str(), at),
             Apply::Rename(rename) => self.rename(rename),
-            Apply::Expunge(expunge) => {
-                let Some(mailbox) = self.mailbox_by_uniqueid(&expunge.uniqueid)? else {
-                    return Ok(());
-                };
-                self.expunge(mailbox.id, &expunge.uids, at)
-            }
+            Apply::Expunge { uniqueid, uids, .. } => match self.mailbox_by_uniqueid(uniqueid)? {
+                Some(mailbox) => self.expunge(mailbox.id, uids, at),
+                None => Ok(()),
+            },
             Apply::Sub { mboxname, .. } => self.subscribe(mboxname.as_str(), None, at),
             Apply::Unsub { mboxname, .. } => self.subscribe(mboxname.as_str(), Some(at.time), at),
             Apply::Seen(seen) => {
@@ -114,9 +121,9 @@ impl Index {
                 self.run(sql, [script_name(filename)]).map(drop)
             }
             Apply::UnactivateSieve { .. } => self.deactivate_sieve(),
-            Apply::Quota { root, keys } => {
+            Apply::Quota { root, items } => {
                 let sql = "INSERT OR REPLACE INTO cb_quota (root, header) VALUES (?1, ?2)";
-                self.run(sql, params![root, print_keys(keys)]).map(drop)
+                self.run(sql, params![root, print_keys(items)]).map(drop)
             }
             Apply::Unquota(root) => self
                 .run("DELETE FROM cb_quota WHERE root = ?1", [root])
@@ -164,7 +171,7 @@ impl Index {
     }
 
     fn set_mailbox(&self, update: &MailboxUpdate<'_>, at: Place) -> Result<()> {
-        if update.is_intermediate() {
+        if is_intermediate(update) {
             return self.set_intermediate(update, at);
         }
         self.run(
@@ -363,7 +370,7 @@ impl Index {
             flags: printed_flags(&rec.flags),
             internaldate: rec.internaldate,
             annotations: rec.annotations.as_ref().map(printed).unwrap_or_default(),
-            size: rec.size,
+            size: rec.size.unwrap_or(0),
             expunged,
         };
         if before.is_some_and(|row| row.guid != rec.guid) {
@@ -624,6 +631,17 @@ impl Instance {
             &self.guid,
         )
     }
+}
+
+/// A folder that exists only because a child does: it has no records and few keys
+/// (spec: csync 5.5).
+pub fn is_intermediate(update: &MailboxUpdate<'_>) -> bool {
+    let kind = update
+        .header
+        .get("MBOXTYPE")
+        .and_then(Value::as_bytes)
+        .unwrap_or_default();
+    kind.contains(&b'i') && !update.records.is_present()
 }
 
 fn printed(value: &Value) -> String {
