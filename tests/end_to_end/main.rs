@@ -15,6 +15,7 @@ mod rig;
 mod changes;
 mod folders;
 mod mounted;
+mod push;
 mod rolling;
 mod same_source;
 mod turns;
