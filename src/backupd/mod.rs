@@ -30,3 +30,6 @@ pub mod service;
 pub mod session;
 pub mod staging;
 mod verb;
+
+#[cfg(test)]
+mod session_tests;
