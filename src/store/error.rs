@@ -4,7 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::types::Guid;
+use super::catalog::CatalogError;
+use crate::types::{BackupKey, Guid};
 
 /// An error of the store; `Display` is the short text that C's tools print.
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +66,23 @@ pub enum StoreError {
         /// What was found.
         reason: String,
     },
+    /// No partition for a new backup.
+    #[error("unable to make backup path for {key}: {reason}")]
+    NoPlace {
+        /// Whose backup.
+        key: BackupKey,
+        /// Why.
+        reason: String,
+    },
     /// A command that can't be written as a line; nothing was appended.
     #[error("bad command: {reason}")]
     BadCommand {
         /// What is wrong with it.
         reason: String,
     },
+    /// backups.db does not do what it should.
+    #[error("System I/O error")]
+    Catalog(#[from] CatalogError),
     /// An earlier write failed; memory is no longer trusted (the next open recovers from disk).
     #[error("System I/O error")]
     Poisoned {
@@ -106,7 +118,9 @@ impl StoreError {
                     path.display()
                 )
             }
+            StoreError::NoPlace { .. } => self.to_string(),
             StoreError::BadCommand { reason } => format!("bad command: {reason}"),
+            StoreError::Catalog(error) => error.to_string(),
             StoreError::Poisoned { path } => {
                 format!(
                     "{}: an earlier write failed, the backup is reopened next time",
