@@ -15,3 +15,6 @@ pub use parser::{DlistError, DlistRule, ListEnd, MAX_DEPTH, Parser};
 pub use print::{Literal, print_number, print_string, print_word};
 pub(crate) use value::parse_u64;
 pub use value::{FileRef, KvList, Value};
+
+#[cfg(test)]
+mod tests;
