@@ -5,4 +5,9 @@ pub mod command;
 pub mod crc;
 pub mod dlist;
 pub mod fragment;
+mod header;
 pub mod response;
+pub mod stored;
+
+#[cfg(test)]
+mod replay_tests;
