@@ -32,4 +32,8 @@ pub mod staging;
 mod verb;
 
 #[cfg(test)]
+mod server_tests;
+#[cfg(test)]
 mod session_tests;
+#[cfg(test)]
+mod test_rig;

@@ -5,45 +5,15 @@ use std::time::Duration;
 
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::auth::Admins;
-use super::auth::fake::Passwords;
 use super::channel::Channel;
 use super::deflate::Deflate;
-use super::service::fake::Asked;
-use super::session::{Next, Peer, Session, Settings, Step};
-use super::staging::Budget;
+use super::session::{Next, Peer, Session, Step};
+use super::test_rig::{LOGIN, PAUSE, Rig};
 use crate::types::Guid;
 
 const STRANGER: Peer = Peer::Address(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
-const LOGIN: &str = "AUTHENTICATE PLAIN AHJlcGwAc2VjcmV0\r\n";
-const PAUSE: Duration = Duration::from_secs(3);
-
-struct Rig {
-    settings: Arc<Settings>,
-    asked: Asked,
-    _dir: tempfile::TempDir,
-}
 
 impl Rig {
-    fn new() -> Rig {
-        let dir = tempfile::tempdir().unwrap();
-        let asked = Asked::default();
-        let services = asked.clone();
-        let settings = Settings {
-            servername: "backup.example".into(),
-            trusted_user: "cyrus".into(),
-            admins: Admins::new(&["repl".into(), "cyrus".into()], true),
-            authority: Some(Box::new(Passwords::new())),
-            failed_login_pause: PAUSE,
-            staging_path: dir.path().to_owned(),
-            staging_memory: 1000,
-            staging_budget: Arc::new(Budget::new(1 << 20)),
-            line_limit: 256 << 20,
-            services: Box::new(move || services.service()),
-        };
-        Rig { settings: Arc::new(settings), asked, _dir: dir }
-    }
-
     fn session(&self, peer: Peer) -> Session {
         Session::new(Arc::clone(&self.settings), peer)
     }

@@ -66,15 +66,15 @@ pub enum StoreError {
         /// What was found.
         reason: String,
     },
-    /// backups.db does not do what it should.
-    #[error("System I/O error")]
-    Catalog(#[from] CatalogError),
     /// A command that can't be written as a line; nothing was appended.
     #[error("bad command: {reason}")]
     BadCommand {
         /// What is wrong with it.
         reason: String,
     },
+    /// backups.db does not do what it should.
+    #[error("System I/O error")]
+    Catalog(#[from] CatalogError),
     /// An earlier write failed; memory is no longer trusted (the next open recovers from disk).
     #[error("System I/O error")]
     Poisoned {
@@ -110,8 +110,8 @@ impl StoreError {
                     path.display()
                 )
             }
-            StoreError::Catalog(error) => error.to_string(),
             StoreError::BadCommand { reason } => format!("bad command: {reason}"),
+            StoreError::Catalog(error) => error.to_string(),
             StoreError::Poisoned { path } => {
                 format!(
                     "{}: an earlier write failed, the backup is reopened next time",

@@ -3,6 +3,8 @@
 
 mod apply;
 mod backups;
+#[cfg(test)]
+pub(crate) mod fake;
 mod get;
 mod header;
 mod mailbox;
