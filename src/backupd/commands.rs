@@ -74,7 +74,10 @@ impl Commands {
                 }
                 Err(error) => {
                     tracing::warn!("malformed command: {error}");
-                    self.settle_bad(format!("IMAP_PROTOCOL_ERROR Failed to parse line: {}", error.rule));
+                    self.settle_bad(format!(
+                        "IMAP_PROTOCOL_ERROR Failed to parse line: {}",
+                        error.rule
+                    ));
                     self.fragmenter.resync();
                 }
             }
@@ -244,14 +247,13 @@ fn carry_out(
 fn refusal(error: &CommandError) -> Reply {
     tracing::warn!("refused command: {error}");
     match error {
-        CommandError::BadParameters { .. } => {
-            Reply::No(Code::BadParameters, error.to_string())
-        }
+        CommandError::BadParameters { .. } => Reply::No(Code::BadParameters, error.to_string()),
         CommandError::Syntax { .. } => Reply::Bad(format!("IMAP_PROTOCOL_ERROR {error}")),
         _ => Reply::Bad(error.to_string()),
     }
 }
 
 fn starts_with(head: &[u8], start: &[u8]) -> bool {
-    head.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+    head.get(..start.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(start))
 }

@@ -84,11 +84,14 @@ impl Sasl {
     /// Loads and initialises the library (once per process) and asks it for its mechanisms. The options
     /// stay in memory until the process ends, since the library keeps pointers to them.
     pub fn load(options: SaslOptions) -> Result<Sasl, SaslError> {
-        let servername =
-            CString::new(options.servername).map_err(|_| SaslError::ServerName)?;
+        let servername = CString::new(options.servername).map_err(|_| SaslError::ServerName)?;
         let context: &'static Answers = Box::leak(Box::new(Answers::new(options.lookup)));
         let api = Api::get(context)?;
-        let plain = if options.allow_plaintext { 0 } else { SEC_NOPLAINTEXT };
+        let plain = if options.allow_plaintext {
+            0
+        } else {
+            SEC_NOPLAINTEXT
+        };
         let mut sasl = Sasl {
             api,
             servername,
@@ -182,15 +185,20 @@ impl Connection {
         }
         // SAFETY: checked for null; NUL-terminated by the library, used before its next call.
         let names = unsafe { CStr::from_ptr(list) }.to_string_lossy();
-        Ok(names.split(' ').filter(|name| is_offered(name)).map(str::to_owned).collect())
+        Ok(names
+            .split(' ')
+            .filter(|name| is_offered(name))
+            .map(str::to_owned)
+            .collect())
     }
 
     fn progress(&mut self, code: c_int, out: *const c_char, len: c_uint) -> Progress {
         match code {
             OK => match (self.property(PROP_AUTHUSER), self.property(PROP_USERNAME)) {
-                (Some(authenticated), Some(authorized)) => {
-                    Progress::Done(Identity { authenticated, authorized })
-                }
+                (Some(authenticated), Some(authorized)) => Progress::Done(Identity {
+                    authenticated,
+                    authorized,
+                }),
                 _ => self.failed(FAIL),
             },
             CONTINUE if out.is_null() => Progress::Challenge(Vec::new()),
@@ -210,7 +218,10 @@ impl Connection {
         let detail = unsafe { text(detail) }.unwrap_or_default();
         // A stranger shall not learn which users exist.
         let told = if code == NOUSER { BADAUTH } else { code };
-        Progress::Failed { reply: self.api.error_text(told), detail }
+        Progress::Failed {
+            reply: self.api.error_text(told),
+            detail,
+        }
     }
 
     fn property(&self, property: c_int) -> Option<String> {
@@ -218,13 +229,17 @@ impl Connection {
         // SAFETY: `raw` is live; both properties used here are NUL-terminated strings owned by it.
         let code = unsafe { (self.api.getprop)(self.raw, property, &mut value) };
         // SAFETY: as said above, and `text` checks for null.
-        (code == OK).then(|| unsafe { text(value.cast()) }).flatten()
+        (code == OK)
+            .then(|| unsafe { text(value.cast()) })
+            .flatten()
     }
 }
 
 impl Authenticator for Connection {
     fn start(&mut self, mechanism: &str, initial: Option<&[u8]>) -> Progress {
-        let Ok(mechanism) = CString::new(mechanism) else { return self.failed(FAIL) };
+        let Ok(mechanism) = CString::new(mechanism) else {
+            return self.failed(FAIL);
+        };
         let initial = initial.map(Input::new);
         let (mut out, mut len) = (ptr::null(), 0);
         // SAFETY: `raw` is live; the strings outlive the call; an absent initial response is null.
@@ -291,7 +306,11 @@ unsafe fn text(pointer: *const c_char) -> Option<String> {
         return None;
     }
     // SAFETY: promised by the caller.
-    Some(unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
+    Some(
+        unsafe { CStr::from_ptr(pointer) }
+            .to_string_lossy()
+            .into_owned(),
+    )
 }
 
 /// `sasl_security_properties_t`.
@@ -319,16 +338,28 @@ struct Callback {
 }
 
 fn connection_callbacks(answers: &'static Answers) -> [Callback; 3] {
-    [getopt_callback(answers), callback(CB_PROXY_POLICY, allow_proxy as *const c_void), list_end()]
+    [
+        getopt_callback(answers),
+        callback(CB_PROXY_POLICY, allow_proxy as *const c_void),
+        list_end(),
+    ]
 }
 
 fn getopt_callback(answers: &'static Answers) -> Callback {
     let context = ptr::from_ref(answers).cast();
-    Callback { id: CB_GETOPT, function: getopt as *const c_void, context }
+    Callback {
+        id: CB_GETOPT,
+        function: getopt as *const c_void,
+        context,
+    }
 }
 
 fn callback(id: c_ulong, function: *const c_void) -> Callback {
-    Callback { id, function, context: ptr::null() }
+    Callback {
+        id,
+        function,
+        context: ptr::null(),
+    }
 }
 
 fn list_end() -> Callback {
@@ -344,7 +375,10 @@ struct Answers {
 
 impl Answers {
     fn new(lookup: Lookup) -> Answers {
-        Answers { lookup, given: Mutex::new(HashMap::new()) }
+        Answers {
+            lookup,
+            given: Mutex::new(HashMap::new()),
+        }
     }
 
     fn get(&self, plugin: Option<String>, option: String) -> Option<&'static CStr> {
@@ -372,7 +406,9 @@ unsafe extern "C" fn getopt(
     // null or NUL-terminated.
     let (answers, plugin, option) =
         unsafe { (&*context.cast::<Answers>(), text(plugin), text(option)) };
-    let Some(answer) = option.and_then(|option| answers.get(plugin, option)) else { return FAIL };
+    let Some(answer) = option.and_then(|option| answers.get(plugin, option)) else {
+        return FAIL;
+    };
     if result.is_null() {
         return FAIL;
     }
@@ -422,12 +458,20 @@ unsafe extern "C" fn mutex_new() -> *mut c_void {
 
 unsafe extern "C" fn mutex_lock(mutex: *mut c_void) -> c_int {
     // SAFETY: the library passes what `mutex_new` returned and has not freed it.
-    if unsafe { libc::pthread_mutex_lock(mutex.cast()) } == 0 { OK } else { FAIL }
+    if unsafe { libc::pthread_mutex_lock(mutex.cast()) } == 0 {
+        OK
+    } else {
+        FAIL
+    }
 }
 
 unsafe extern "C" fn mutex_unlock(mutex: *mut c_void) -> c_int {
     // SAFETY: as in `mutex_lock`.
-    if unsafe { libc::pthread_mutex_unlock(mutex.cast()) } == 0 { OK } else { FAIL }
+    if unsafe { libc::pthread_mutex_unlock(mutex.cast()) } == 0 {
+        OK
+    } else {
+        FAIL
+    }
 }
 
 unsafe extern "C" fn mutex_free(mutex: *mut c_void) {
@@ -486,8 +530,7 @@ struct Api {
     setprop: unsafe extern "C" fn(*mut c_void, c_int, *const c_void) -> c_int,
     getprop: unsafe extern "C" fn(*mut c_void, c_int, *mut *const c_void) -> c_int,
     errdetail: unsafe extern "C" fn(*mut c_void) -> *const c_char,
-    errstring:
-        unsafe extern "C" fn(c_int, *const c_char, *mut *const c_char) -> *const c_char,
+    errstring: unsafe extern "C" fn(c_int, *const c_char, *mut *const c_char) -> *const c_char,
     dispose: unsafe extern "C" fn(*mut *mut c_void),
 }
 
@@ -550,7 +593,10 @@ impl Api {
         if code == OK {
             return Ok(());
         }
-        Err(SaslError::Call { call, reason: self.error_text(code) })
+        Err(SaslError::Call {
+            call,
+            reason: self.error_text(code),
+        })
     }
 
     fn error_text(&self, code: c_int) -> String {
@@ -582,7 +628,10 @@ mod tests {
         }));
         for _ in 0..3 {
             assert_eq!(answers.get(None, "mech_list".into()), Some(c"None"));
-            assert_eq!(answers.get(Some("p".into()), "mech_list".into()), Some(c"Some(\"p\")"));
+            assert_eq!(
+                answers.get(Some("p".into()), "mech_list".into()),
+                Some(c"Some(\"p\")")
+            );
             assert_eq!(answers.get(None, "other".into()), None);
         }
         assert_eq!(ASKED.load(std::sync::atomic::Ordering::Relaxed), 3);
