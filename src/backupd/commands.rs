@@ -245,7 +245,7 @@ fn carry_out(
 
 /// A line that does not parse is `BAD`, one that parses into nonsense is a `NO` the client knows.
 fn refusal(error: &CommandError) -> Reply {
-    tracing::warn!("refused command: {error}");
+    tracing::warn!("refused command: {}", error.to_string().escape_debug());
     match error {
         CommandError::BadParameters { .. } => Reply::No(Code::BadParameters, error.to_string()),
         CommandError::Syntax { .. } => Reply::Bad(format!("IMAP_PROTOCOL_ERROR {error}")),

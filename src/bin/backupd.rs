@@ -30,9 +30,9 @@ const LINE_LIMIT: u64 = 2 << 30;
 /// A second signal does not wait for commands to finish; EX_TEMPFAIL as from C.
 const IMPATIENT: i32 = 75;
 
-/// Receives backups from sync_client.
+/// Receives backups from Cyrus sync_client over the csync protocol
 #[derive(Parser)]
-#[command(name = "backupd", version, about)]
+#[command(name = "backupd", version)]
 #[command(group = ArgGroup::new("how").required(true).args(["listen", "stdio"]))]
 struct Options {
     /// imapd.conf
@@ -43,6 +43,18 @@ struct Options {
     /// socket /PATH is trusted as administrator
     #[arg(long, value_name = "ADDRESS:PORT|/PATH")]
     listen: Vec<Endpoint>,
+
+    /// Connections at a time, in all
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
+    max_connections: usize,
+
+    /// Connections at a time from one address
+    #[arg(long, value_name = "N", default_value_t = Limits::default().per_address)]
+    max_per_address: usize,
+
+    /// Seconds that a client has to log in
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().login.as_secs())]
+    login_timeout: u64,
 
     /// Serve one client on standard input and output, trusted unless that is a network socket
     #[arg(short = 'X')]
@@ -76,6 +88,9 @@ fn main() -> ExitCode {
 fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let limits = Limits {
+        connections: options.max_connections,
+        per_address: options.max_per_address,
+        login: Duration::from_secs(options.login_timeout),
         idle: Duration::from_secs(config.sync_timeout),
         ..Limits::default()
     };
