@@ -19,8 +19,10 @@ use cyrusbackup::backupd::sasl::{Sasl, SaslOptions};
 use cyrusbackup::backupd::server::{
     self, Endpoint, Limits, Listener, Peer, ServiceFactory, Settings,
 };
+use cyrusbackup::backupd::service::StoreService;
 use cyrusbackup::backupd::staging::Budget;
 use cyrusbackup::config::{Config, DEFAULT_PATH, identity};
+use cyrusbackup::store::Placement;
 
 /// Memory for staged bodies: per connection, and of all connections together.
 const STAGING_MEMORY: u64 = 16 << 20;
@@ -232,41 +234,8 @@ fn raise_descriptor_limit() {
 }
 
 /// The store behind the sessions.
-fn services(_config: &Arc<Config>) -> ServiceFactory {
-    Box::new(|| Box::new(closed::Closed))
-}
-
-/// Stands here until the store's service does: every client is asked to come back later.
-mod closed {
-    use cyrusbackup::backupd::service::Service;
-    use cyrusbackup::backupd::staging::Staging;
-    use cyrusbackup::csync::command::{Apply, Get};
-    use cyrusbackup::csync::response::{Code, Reply};
-
-    pub(crate) struct Closed;
-
-    impl Service for Closed {
-        fn get(&mut self, _get: Get, _out: &mut Vec<u8>) -> Reply {
-            later()
-        }
-
-        fn apply(&mut self, _: Apply<'_>, _: &mut Staging, _: &mut Vec<u8>) -> Reply {
-            later()
-        }
-
-        fn restart(&mut self) -> Reply {
-            Reply::Ok("Restarting".to_owned())
-        }
-
-        fn idle(&mut self) {}
-
-        fn close(&mut self) {}
-    }
-
-    fn later() -> Reply {
-        Reply::No(
-            Code::MailboxLocked,
-            "This server has no store yet".to_owned(),
-        )
-    }
+fn services(config: &Arc<Config>) -> ServiceFactory {
+    let placement = Arc::new(Placement::new(config));
+    let namespace = config.namespace.clone();
+    Box::new(move || Box::new(StoreService::new(Arc::clone(&placement), namespace.clone())))
 }
