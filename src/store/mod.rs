@@ -16,6 +16,7 @@ mod recover;
 pub mod scan;
 mod sidecar;
 pub mod twoskip;
+pub mod verify;
 
 pub use appender::{Appender, Body};
 pub use backup::{Backup, Lock};
