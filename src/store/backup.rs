@@ -15,7 +15,7 @@ use super::entry::{self, Entry};
 use super::index::{Index, MessageRow, SieveRow, State};
 use super::member::MemberReader;
 use super::scan::{Visitor, scan};
-use super::sidecar;
+use super::layout;
 use crate::csync::command::Apply;
 use crate::csync::dlist::FileRef;
 use crate::types::{Guid, GuidHasher};
@@ -64,7 +64,7 @@ impl Backup {
             Lock::None => DataFile::open_unlocked(path)?,
         };
         let length = data.len()?;
-        let index_path = sidecar::index(path);
+        let index_path = layout::index(path);
         let index = match lock {
             Lock::None => Index::snapshot(&index_path)?,
             _ if length == 0 && !index_path.exists() => Index::empty(&index_path)?,
