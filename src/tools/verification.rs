@@ -1,11 +1,10 @@
 //! Verifying one backup and printing what comes of it; shared by `verify` and by the commands that
 //! look at the last chunk first.
 
-use std::io;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 
 use super::render::{FindingPrinter, Long, short};
-use super::terminal::Terminal;
 use crate::store::verify::{Level, verify};
 use crate::store::{Backup, StoreError};
 
@@ -35,8 +34,8 @@ pub(super) enum VerifyError {
 }
 
 impl Verification {
-    /// Verifies; findings are printed on standard output.
-    pub(super) fn run(&self, backup: &Backup, terminal: &mut Terminal<'_>) -> Result<(), VerifyError> {
+    /// Verifies; findings are printed on `out`.
+    pub(super) fn run(&self, backup: &Backup, out: &mut dyn Write) -> Result<(), VerifyError> {
         let Verification {
             level,
             verbose,
@@ -50,7 +49,7 @@ impl Verification {
         let mut first = None;
         let mut printed = Ok(());
         let late = verify(backup, level, |report| {
-            printed = printer.print(&report, &mut *terminal.out);
+            printed = printer.print(&report, out);
             first = first.or(report.findings.first().map(short));
             match printed.is_err() || first.is_some() && !keep_going {
                 true => ControlFlow::Break(()),
@@ -59,7 +58,7 @@ impl Verification {
         })?;
         printed?;
         for finding in &late {
-            writeln!(terminal.out, "{}", Long(finding))?;
+            writeln!(out, "{}", Long(finding))?;
             first = first.or(Some(short(finding)));
         }
         first.map_or(Ok(()), |short| Err(VerifyError::Findings(short)))

@@ -20,7 +20,7 @@ pub(super) fn one(
     target: &Target,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Outcome> {
-    match look(options, target, terminal) {
+    match look(options, target) {
         Ok(Some(line)) => {
             let print = if options.json {
                 Line::print_json
@@ -52,25 +52,25 @@ struct Line {
 }
 
 /// None for a backup that `-t` leaves out.
-fn look(
-    options: &Options,
-    target: &Target,
-    terminal: &mut Terminal<'_>,
-) -> Result<Option<Line>, VerifyError> {
+fn look(options: &Options, target: &Target) -> Result<Option<Line>, VerifyError> {
     let backup = Backup::open(&target.path, read_lock(options))?;
     if !options.no_verify {
-        let quick = Verification {
-            level: Level::Quick,
-            verbose: 0,
-            keep_going: false,
-        };
-        quick.run(&backup, terminal)?;
+        // Nothing but the table goes to standard output, as in C: scripts parse it.
+        quick().run(&backup, &mut io::sink())?;
     }
     let line = line(&backup)?;
     let stale = options
         .stale_hours
         .is_none_or(|hours| is_stale(line.end, hours, now()));
     Ok(stale.then_some(line))
+}
+
+fn quick() -> Verification {
+    Verification {
+        level: Level::Quick,
+        verbose: 0,
+        keep_going: false,
+    }
 }
 
 fn line(backup: &Backup) -> Result<Line, StoreError> {

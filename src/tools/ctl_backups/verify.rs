@@ -56,5 +56,5 @@ fn check(
         verbose,
         keep_going,
     }
-    .run(&backup, terminal)
+    .run(&backup, terminal.out)
 }

@@ -96,7 +96,7 @@ fn execute(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> Resul
                 verbose,
                 keep_going: false,
             };
-            match quick.run(&backup, terminal) {
+            match quick.run(&backup, terminal.out) {
                 Err(VerifyError::Print(error)) => return Err(error.into()),
                 verified => verified,
             }
