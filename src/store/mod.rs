@@ -1,7 +1,10 @@
 //! What is on disk: data files, indexes, backups.db.
 
 pub mod catalog;
+mod error;
 pub mod layout;
 pub mod lock;
+pub mod member;
 pub mod partition;
 pub mod twoskip;
+pub use error::{Result, StoreError};

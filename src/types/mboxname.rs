@@ -165,10 +165,7 @@ fn hex_time(text: &str) -> u32 {
     text.chars()
         .map_while(|c| c.to_digit(16))
         .fold(0u32, |time, digit| {
-            match time.checked_mul(16).and_then(|t| t.checked_add(digit)) {
-                Some(time) => time,
-                None => u32::MAX,
-            }
+            time.saturating_mul(16).saturating_add(digit)
         })
 }
 

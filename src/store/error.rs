@@ -1,0 +1,113 @@
+//! What can go wrong in the store. The first four texts are C's, since scripts match on them
+//! (spec: ondisk 7.0); `detail()` says what C never told: the place and what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::types::Guid;
+
+/// An error of the store; `Display` is the short text that C's tools print.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such data file, or no entry in backups.db.
+    #[error("Mailbox does not exist")]
+    Missing {
+        /// The data file, or the key that was looked up.
+        what: PathBuf,
+    },
+    /// Another process or connection holds the lock on the data file.
+    #[error("Mailbox is locked")]
+    Locked {
+        /// The data file.
+        path: PathBuf,
+    },
+    /// The data file has content but its index is missing, empty or not an index.
+    #[error("Mailbox has an invalid format")]
+    InvalidFormat {
+        /// The data file or index.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The operating system refused.
+    #[error("System I/O error")]
+    Io {
+        /// The file that was worked on.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// SQLite refused.
+    #[error("System I/O error")]
+    Index {
+        /// The index file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The index has no such chunk, message or mailbox.
+    #[error("Item does not exist")]
+    NoSuchItem {
+        /// What was asked for.
+        item: String,
+    },
+    /// Bytes on disk are not what was written.
+    #[error("damaged data in chunk {chunk} at offset {offset}: {reason}")]
+    Damaged {
+        /// The data file.
+        path: PathBuf,
+        /// Chunk id in the index.
+        chunk: i64,
+        /// Offset in the inflated chunk.
+        offset: u64,
+        /// The message that can't be had, if it is about one.
+        guid: Option<Guid>,
+        /// What was found.
+        reason: String,
+    },
+    /// An earlier write failed; memory is no longer trusted (the next open recovers from disk).
+    #[error("System I/O error")]
+    Poisoned {
+        /// The data file.
+        path: PathBuf,
+    },
+}
+
+impl StoreError {
+    /// The whole story for a log line: the thing, the place, the cause and what to do.
+    pub fn detail(&self) -> String {
+        match self {
+            StoreError::Missing { what } => format!("{} does not exist", what.display()),
+            StoreError::Locked { path } => format!("{} is locked by another process", path.display()),
+            StoreError::InvalidFormat { path, reason } => {
+                format!("{}: {reason}; run `ctl_backups reindex`", path.display())
+            }
+            StoreError::Io { path, source } => format!("{}: {source}", path.display()),
+            StoreError::Index { path, source } => format!("{}: {source}", path.display()),
+            StoreError::NoSuchItem { item } => format!("no {item} in the index"),
+            StoreError::Damaged { path, chunk, offset, guid, reason } => {
+                let guid = guid.map(|guid| format!(" guid {guid}")).unwrap_or_default();
+                format!("{}: chunk {chunk} offset {offset}{guid}: {reason}", path.display())
+            }
+            StoreError::Poisoned { path } => {
+                format!("{}: an earlier write failed, the backup is reopened next time", path.display())
+            }
+        }
+    }
+
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::NotFound => StoreError::Missing { what: path },
+            _ => StoreError::Io { path, source },
+        }
+    }
+
+    pub(crate) fn index(path: &Path) -> impl FnOnce(rusqlite::Error) -> StoreError {
+        let path = path.to_owned();
+        move |source| StoreError::Index { path, source }
+    }
+}
+
+/// A result of the store.
+pub type Result<T> = std::result::Result<T, StoreError>;
