@@ -5,4 +5,5 @@ pub mod command;
 pub mod crc;
 pub mod dlist;
 pub mod fragment;
+mod header;
 pub mod response;
