@@ -51,6 +51,12 @@ impl Mails {
         let mut mails: Vec<Mail> = Vec::with_capacity(records.len());
         let mut missing = String::new();
         for record in records {
+            if mails
+                .last()
+                .is_some_and(|m| (m.uid, m.guid) == (record.uid, record.guid))
+            {
+                continue;
+            }
             let (Some(message), Some(size)) = (record.message, record.size) else {
                 note_missing(&mut missing, &record);
                 continue;

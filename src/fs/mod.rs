@@ -7,15 +7,21 @@
 //! the kernel, [`daemon`] keeps it going.
 
 pub mod attr;
+pub mod daemon;
 mod error;
 pub mod folders;
+pub mod fuse;
+pub mod guard;
+pub mod identity;
 pub mod inode;
 pub mod mails;
+pub mod mount;
 pub mod names;
 pub mod ops;
 pub mod options;
 pub mod pieces;
 pub mod source;
+pub mod syslog;
 pub mod users;
 pub mod view;
 mod xattr;

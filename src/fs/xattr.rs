@@ -5,7 +5,7 @@ use super::mails::Mail;
 use super::source::Mailbox;
 
 /// Attributes of a message.
-pub fn of_mail(mail: &Mail, mailbox: Option<&Mailbox>) -> Vec<(&'static str, String)> {
+pub(super) fn of_mail(mail: &Mail, mailbox: Option<&Mailbox>) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("user.cyrus.guid", mail.guid.to_string()),
         ("user.cyrus.uid", mail.uid.to_string()),
@@ -18,7 +18,7 @@ pub fn of_mail(mail: &Mail, mailbox: Option<&Mailbox>) -> Vec<(&'static str, Str
 }
 
 /// Attributes of a folder; one that is only there for what it contains has none.
-pub fn of_folder(mailbox: Option<&Mailbox>) -> Vec<(&'static str, String)> {
+pub(super) fn of_folder(mailbox: Option<&Mailbox>) -> Vec<(&'static str, String)> {
     match mailbox {
         None => Vec::new(),
         Some(mailbox) => vec![
