@@ -1,1 +1,32 @@
 //! The csync server: sockets, login, sessions.
+//!
+//! ```text
+//! server      listens, counts, stops                                             (async)
+//! connection  one small task per peer: read, hand over, write                    (async)
+//! channel     COMPRESS DEFLATE, or nothing, around a session                     (bytes in, bytes out)
+//! session     login, then commands; each line answered in order                  (bytes in, bytes out)
+//!   login       short lines, AUTHENTICATE: auth, sasl, base64
+//!   commands    fragments into line text and staged bodies: line, staging
+//!     service     what GET and APPLY mean for the store
+//! ```
+//!
+//! Only `server` and `connection` know tokio. A session is synchronous and is moved into a blocking
+//! thread while it has work, so an idle peer costs a task and a few kilobytes, and a test feeds byte
+//! strings. Nothing here knows files of the store; that begins behind [`service::Service`].
+
+pub mod auth;
+mod base64;
+mod channel;
+mod commands;
+mod connection;
+mod deflate;
+mod endpoint;
+mod line;
+mod login;
+mod quota;
+pub mod sasl;
+pub mod server;
+pub mod service;
+pub mod session;
+pub mod staging;
+mod verb;

@@ -64,9 +64,20 @@ impl Appender {
     /// index is missing beside a data file with content.
     pub fn open(path: &Path, wait: bool) -> Result<Appender> {
         let opened = recover::open(path, wait)?;
-        let time = opened.index.last_chunk()?.and_then(|chunk| chunk.ts_end).unwrap_or(0);
+        let time = opened
+            .index
+            .last_chunk()?
+            .and_then(|chunk| chunk.ts_end)
+            .unwrap_or(0);
         let recover::Opened { data, index, hash } = opened;
-        Ok(Appender { data, index, hash, chunk: None, time, failed: false })
+        Ok(Appender {
+            data,
+            index,
+            hash,
+            chunk: None,
+            time,
+            failed: false,
+        })
     }
 
     /// The index as it stands with everything appended so far.
@@ -81,8 +92,15 @@ impl Appender {
 
     /// Appends one command, at `now` (unix seconds). MESSAGE goes by [`Appender::append_bodies`].
     pub fn append(&mut self, apply: &Apply<'_>, now: i64) -> Result<()> {
+        if matches!(apply, Apply::Message(_) | Apply::Unknown(_)) {
+            let reason = format!("{} can't be appended as a line", apply.name());
+            return Err(StoreError::BadCommand { reason });
+        }
         let mut text = Vec::new();
-        apply.print(&mut text, Literal::Sync);
+        let printed = apply.print(&mut text, Literal::Sync);
+        printed.map_err(|e| StoreError::BadCommand {
+            reason: e.to_string(),
+        })?;
         self.guarded(|this| {
             let place = this.start_line(now)?;
             this.write(&text)?;
@@ -129,7 +147,9 @@ impl Appender {
     /// Runs one step; any failure makes the appender useless.
     fn guarded<T>(&mut self, step: impl FnOnce(&mut Appender) -> Result<T>) -> Result<T> {
         if self.failed {
-            return Err(StoreError::Poisoned { path: self.data.path().to_owned() });
+            return Err(StoreError::Poisoned {
+                path: self.data.path().to_owned(),
+            });
         }
         let result = step(self);
         self.failed = result.is_err();
@@ -167,7 +187,11 @@ impl Appender {
 
     fn write_body(&mut self, body: &dyn Body) -> Result<()> {
         let size = body.file().size;
-        let mut sink = BodySink { appender: self, written: 0, error: None };
+        let mut sink = BodySink {
+            appender: self,
+            written: 0,
+            error: None,
+        };
         let copied = body.copy_to(&mut sink);
         let (written, error) = (sink.written, sink.error);
         if let Some(error) = error {
@@ -188,14 +212,26 @@ impl Appender {
         }
         let file_end = self.hash.length();
         let path = self.data.path();
-        let chunk = self.chunk.as_mut().ok_or(StoreError::Poisoned { path: path.to_owned() })?;
+        let chunk = self.chunk.as_mut().ok_or(StoreError::Poisoned {
+            path: path.to_owned(),
+        })?;
         let offset = chunk.member.length();
         if offset - chunk.point >= LINE_BYTES / 2 {
             let file_offset = file_end + chunk.member.pending() as u64;
-            self.index.add_seek_point(chunk.id, SeekPoint { offset, file_offset })?;
+            self.index.add_seek_point(
+                chunk.id,
+                SeekPoint {
+                    offset,
+                    file_offset,
+                },
+            )?;
             chunk.point = offset;
         }
-        let place = Place { chunk_id: chunk.id, offset, time: self.time };
+        let place = Place {
+            chunk_id: chunk.id,
+            offset,
+            time: self.time,
+        };
         self.write(entry::prefix(self.time).as_bytes())?;
         Ok(place)
     }
@@ -213,20 +249,34 @@ impl Appender {
 
     fn start_chunk(&mut self) -> Result<()> {
         self.index.begin()?;
-        let id = self.index.start_chunk(self.time, self.hash.length(), &self.hash.hex())?;
-        self.chunk = Some(Chunk { id, member: MemberWriter::new(), point: 0, dirty: true });
+        let id = self
+            .index
+            .start_chunk(self.time, self.hash.length(), &self.hash.hex())?;
+        self.chunk = Some(Chunk {
+            id,
+            member: MemberWriter::new(),
+            point: 0,
+            dirty: true,
+        });
         self.write(CHUNK_START.as_bytes())
     }
 
     fn end_chunk(&mut self) -> Result<()> {
-        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        let Some(chunk) = &mut self.chunk else {
+            return Ok(());
+        };
         let sums = self.data.io(chunk.member.finish())?;
         let id = chunk.id;
         self.drain()?;
         self.data.sync()?;
-        self.index.end_chunk(id, self.time, sums.length, &sums.sha1)?;
+        self.index
+            .end_chunk(id, self.time, sums.length, &sums.sha1)?;
         let data_end = self.hash.length();
-        self.index.set_state(&State { chunk_id: id, data_end, sha1: self.hash.save() })?;
+        self.index.set_state(&State {
+            chunk_id: id,
+            data_end,
+            sha1: self.hash.save(),
+        })?;
         self.index.commit()?;
         self.chunk = None;
         Ok(())
@@ -237,7 +287,9 @@ impl Appender {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        let Some(chunk) = &mut self.chunk else {
+            return Ok(());
+        };
         let written = chunk.member.write(bytes);
         let full = chunk.member.pending() >= PENDING;
         self.data.io(written)?;
@@ -246,7 +298,9 @@ impl Appender {
 
     /// Hands the compressed bytes to the file.
     fn drain(&mut self) -> Result<()> {
-        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        let Some(chunk) = &mut self.chunk else {
+            return Ok(());
+        };
         let bytes = chunk.member.take();
         self.data.write_at(&bytes, self.hash.length())?;
         self.hash.update(&bytes);

@@ -40,13 +40,29 @@ impl DataFile {
     /// looks behind the length at this moment, since files only grow or are replaced.
     pub fn open_unlocked(path: &Path) -> Result<DataFile> {
         let file = File::open(path).map_err(StoreError::io(path))?;
-        Ok(DataFile { file: Arc::new(file), path: path.to_owned() })
+        Ok(DataFile {
+            file: Arc::new(file),
+            path: path.to_owned(),
+        })
     }
 
     fn open(path: &Path, options: &OpenOptions, mode: Mode, wait: bool) -> Result<DataFile> {
         match lock::open_locked(path, options, mode, wait).map_err(StoreError::io(path))? {
-            Locked::Got(file) => Ok(DataFile { file: Arc::new(file), path: path.to_owned() }),
-            Locked::Busy => Err(StoreError::Locked { path: path.to_owned() }),
+            Locked::Got(file) => Ok(DataFile {
+                file: Arc::new(file),
+                path: path.to_owned(),
+            }),
+            Locked::Busy => Err(StoreError::Locked {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    /// The same open file after its rename.
+    pub fn renamed_to(self, path: &Path) -> DataFile {
+        DataFile {
+            path: path.to_owned(),
+            ..self
         }
     }
 

@@ -65,6 +65,12 @@ pub enum StoreError {
         /// What was found.
         reason: String,
     },
+    /// A command that can't be written as a line; nothing was appended.
+    #[error("bad command: {reason}")]
+    BadCommand {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An earlier write failed; memory is no longer trusted (the next open recovers from disk).
     #[error("System I/O error")]
     Poisoned {
@@ -78,19 +84,34 @@ impl StoreError {
     pub fn detail(&self) -> String {
         match self {
             StoreError::Missing { what } => format!("{} does not exist", what.display()),
-            StoreError::Locked { path } => format!("{} is locked by another process", path.display()),
+            StoreError::Locked { path } => {
+                format!("{} is locked by another process", path.display())
+            }
             StoreError::InvalidFormat { path, reason } => {
                 format!("{}: {reason}; run `ctl_backups reindex`", path.display())
             }
             StoreError::Io { path, source } => format!("{}: {source}", path.display()),
             StoreError::Index { path, source } => format!("{}: {source}", path.display()),
             StoreError::NoSuchItem { item } => format!("no {item} in the index"),
-            StoreError::Damaged { path, chunk, offset, guid, reason } => {
+            StoreError::Damaged {
+                path,
+                chunk,
+                offset,
+                guid,
+                reason,
+            } => {
                 let guid = guid.map(|guid| format!(" guid {guid}")).unwrap_or_default();
-                format!("{}: chunk {chunk} offset {offset}{guid}: {reason}", path.display())
+                format!(
+                    "{}: chunk {chunk} offset {offset}{guid}: {reason}",
+                    path.display()
+                )
             }
+            StoreError::BadCommand { reason } => format!("bad command: {reason}"),
             StoreError::Poisoned { path } => {
-                format!("{}: an earlier write failed, the backup is reopened next time", path.display())
+                format!(
+                    "{}: an earlier write failed, the backup is reopened next time",
+                    path.display()
+                )
             }
         }
     }

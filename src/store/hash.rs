@@ -66,7 +66,10 @@ impl FileHash {
         let rest = saved.strip_prefix(TAG)?;
         let (length, state) = rest.split_at_checked(8)?;
         let sha1 = Sha1::deserialize(state.try_into().ok()?).ok()?;
-        Some(FileHash { sha1, length: u64::from_le_bytes(length.try_into().ok()?) })
+        Some(FileHash {
+            sha1,
+            length: u64::from_le_bytes(length.try_into().ok()?),
+        })
     }
 }
 

@@ -87,9 +87,14 @@ impl MemberWriter {
             }
             self.out.reserve(OUT_STEP);
         }
-        self.out.extend_from_slice(&self.crc.clone().finalize().to_le_bytes());
-        self.out.extend_from_slice(&(self.length as u32).to_le_bytes());
-        Ok(MemberSums { length: self.length, sha1: hex(&self.sha1.clone().finalize()) })
+        self.out
+            .extend_from_slice(&self.crc.clone().finalize().to_le_bytes());
+        self.out
+            .extend_from_slice(&(self.length as u32).to_le_bytes());
+        Ok(MemberSums {
+            length: self.length,
+            sha1: hex(&self.sha1.clone().finalize()),
+        })
     }
 
     /// The compressed bytes made since the last call.
@@ -112,7 +117,9 @@ impl MemberWriter {
     }
 
     fn compress(&mut self, bytes: &[u8], flush: FlushCompress) -> io::Result<Status> {
-        self.deflate.compress_vec(bytes, &mut self.out, flush).map_err(io::Error::other)
+        self.deflate
+            .compress_vec(bytes, &mut self.out, flush)
+            .map_err(io::Error::other)
     }
 }
 
@@ -241,7 +248,10 @@ impl MemberReader {
         self.used = 0;
         let mut have = 0;
         while have < want {
-            match self.file.read_at(&mut self.input[have..], self.next + have as u64) {
+            match self
+                .file
+                .read_at(&mut self.input[have..], self.next + have as u64)
+            {
                 Ok(0) => break,
                 Ok(n) => have += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -391,7 +401,9 @@ mod tests {
         assert_eq!(sums.sha1, hex(&Sha1::digest(&all)));
 
         let mut by_gzip = Vec::new();
-        flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut by_gzip).unwrap();
+        flate2::read::GzDecoder::new(&bytes[..])
+            .read_to_end(&mut by_gzip)
+            .unwrap();
         assert!(by_gzip == all);
 
         let file = file_of(&bytes);
@@ -417,7 +429,9 @@ mod tests {
         let mut bytes = writer.take();
         bytes.extend(closing_bytes(crc32fast::hash(b"kept"), 4));
         let mut back = Vec::new();
-        flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut back).unwrap();
+        flate2::read::GzDecoder::new(&bytes[..])
+            .read_to_end(&mut back)
+            .unwrap();
         assert_eq!(back, b"kept");
     }
 
@@ -446,7 +460,10 @@ mod tests {
             let mut back = Vec::new();
             let whole = reader.read_to_end(&mut back).is_ok()
                 && matches!(reader.end(), Some(MemberEnd::Complete(_)));
-            assert!(!whole || back == data, "wrong bytes given out, flip at {at}");
+            assert!(
+                !whole || back == data,
+                "wrong bytes given out, flip at {at}"
+            );
         }
     }
 }

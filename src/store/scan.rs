@@ -96,7 +96,10 @@ pub fn scan(reader: &mut MemberReader, visitor: &mut dyn Visitor) -> io::Result<
             }
             if stuck {
                 let reason = "the deflate stream makes no progress".to_owned();
-                return Ok(ScanEnd::Damaged { offset: reader.produced(), reason });
+                return Ok(ScanEnd::Damaged {
+                    offset: reader.produced(),
+                    reason,
+                });
             }
         }
         if marked && reader.end().is_none() && lines.between() {
@@ -129,8 +132,16 @@ struct Lines {
 
 impl Lines {
     fn new(offset: u64) -> Lines {
-        let fragmenter = Fragmenter::new(Limits { token: TOKEN_LIMIT, ..Limits::default() });
-        Lines { fragmenter, start: offset, here: offset, text: Vec::new() }
+        let fragmenter = Fragmenter::new(Limits {
+            token: TOKEN_LIMIT,
+            ..Limits::default()
+        });
+        Lines {
+            fragmenter,
+            start: offset,
+            here: offset,
+            text: Vec::new(),
+        }
     }
 
     fn between(&self) -> bool {
@@ -147,7 +158,10 @@ impl Lines {
                     return None;
                 }
                 Err(e) => {
-                    return Some(ScanEnd::Damaged { offset: self.here, reason: e.to_string() });
+                    return Some(ScanEnd::Damaged {
+                        offset: self.here,
+                        reason: e.to_string(),
+                    });
                 }
             };
             self.here += (before - bytes.len()) as u64;
@@ -185,10 +199,11 @@ impl Marks {
             let joined = [&self.tail[..], &input[..n]].concat();
             joined.len() >= 4 && joined.ends_with(&FLUSH_MARK)
         });
-        let end = across
-            .or_else(|| memmem::find(input, &FLUSH_MARK).map(|at| at + FLUSH_MARK.len()));
+        let end =
+            across.or_else(|| memmem::find(input, &FLUSH_MARK).map(|at| at + FLUSH_MARK.len()));
         let most = end.unwrap_or(input.len());
-        self.tail.extend_from_slice(&input[most.saturating_sub(3)..most]);
+        self.tail
+            .extend_from_slice(&input[most.saturating_sub(3)..most]);
         self.tail.drain(..self.tail.len().saturating_sub(3));
         (most, end.is_some())
     }

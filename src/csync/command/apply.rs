@@ -166,17 +166,18 @@ pub fn parse_apply(text: &[u8]) -> Result<Apply<'_>> {
 pub(super) fn parse(mut parser: Parser<'_>) -> Result<Apply<'_>> {
     let syntax = CommandError::syntax("APPLY");
     let name = parser.key().map_err(syntax)?.to_ascii_uppercase();
-    let name = name
-        .strip_prefix("LOCAL_")
-        .map_or((name.as_str(), false), |name| (name, true));
-    match name {
-        ("MAILBOX", local) => mailbox::parse(parser.without_files(), local).map(Apply::Mailbox),
-        ("MESSAGE", false) => message(&whole_value(&mut parser)?),
-        ("RENAME" | "UNMAILBOX" | "UNUSER", _) | (_, false) if is_known(name.0) => {
-            from_value(name.0, &whole_value(&mut parser.without_files())?)
+    let base = match name.strip_prefix("LOCAL_") {
+        Some(base @ ("MAILBOX" | "RENAME" | "UNMAILBOX" | "UNUSER")) => base,
+        _ => &name,
+    };
+    match base {
+        "MAILBOX" => {
+            let local = base.len() < name.len();
+            mailbox::parse(parser.without_files(), local).map(Apply::Mailbox)
         }
-        (name, false) => Ok(Apply::Unknown(name.to_owned())),
-        (name, true) => Ok(Apply::Unknown(format!("LOCAL_{name}"))),
+        "MESSAGE" => message(&whole_value(&mut parser)?),
+        _ if NAMES.contains(&base) => from_value(base, &whole_value(&mut parser.without_files())?),
+        _ => Ok(Apply::Unknown(name)),
     }
 }
 
@@ -195,30 +196,27 @@ fn message(value: &Value) -> Result<Apply<'static>> {
     Ok(Apply::Message(fields::list("MESSAGE", value, element)?))
 }
 
-fn is_known(name: &str) -> bool {
-    const NAMES: [&str; 19] = [
-        "RESERVE",
-        "UNMAILBOX",
-        "RENAME",
-        "EXPUNGE",
-        "SUB",
-        "UNSUB",
-        "SEEN",
-        "QUOTA",
-        "UNQUOTA",
-        "SIEVE",
-        "UNSIEVE",
-        "ACTIVATE_SIEVE",
-        "UNACTIVATE_SIEVE",
-        "ANNOTATION",
-        "UNANNOTATION",
-        "UNUSER",
-        "FORCE",
-        "CAPABILITIES",
-        "MESSAGE",
-    ];
-    NAMES.contains(&name)
-}
+/// The names that [`from_value`] knows.
+const NAMES: [&str; 18] = [
+    "RESERVE",
+    "UNMAILBOX",
+    "RENAME",
+    "EXPUNGE",
+    "SUB",
+    "UNSUB",
+    "SEEN",
+    "QUOTA",
+    "UNQUOTA",
+    "SIEVE",
+    "UNSIEVE",
+    "ACTIVATE_SIEVE",
+    "UNACTIVATE_SIEVE",
+    "ANNOTATION",
+    "UNANNOTATION",
+    "UNUSER",
+    "FORCE",
+    "CAPABILITIES",
+];
 
 fn from_value(name: &str, value: &Value) -> Result<Apply<'static>> {
     match name {

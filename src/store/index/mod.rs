@@ -20,8 +20,8 @@ use super::error::{Result, StoreError};
 pub use rows::{
     ChunkRow, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow, SubscriptionRow,
 };
-pub use state::State;
-pub use write::Place;
+pub use state::{Annotation, Header, Intermediate, Repair, State};
+pub use write::{Place, is_intermediate};
 
 /// An open index.
 pub struct Index {
@@ -37,9 +37,19 @@ impl Index {
     pub fn open(path: &Path) -> Result<Index> {
         if std::fs::metadata(path).map(|meta| meta.len()).unwrap_or(0) == 0 {
             let reason = "the index is missing or empty".to_owned();
-            return Err(StoreError::InvalidFormat { path: path.to_owned(), reason });
+            return Err(StoreError::InvalidFormat {
+                path: path.to_owned(),
+                reason,
+            });
         }
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Index::over(conn, path)
+    }
+
+    /// The index of a data file that nothing was written to yet.
+    pub fn empty(path: &Path) -> Result<Index> {
+        let mut conn = Connection::open_in_memory().map_err(StoreError::index(path))?;
+        schema::prepare(&mut conn).map_err(StoreError::index(path))?;
         Index::over(conn, path)
     }
 
@@ -69,7 +79,11 @@ impl Index {
 
     fn over(conn: Connection, path: &Path) -> Result<Index> {
         let extended = schema::is_extended(&conn).map_err(StoreError::index(path))?;
-        Ok(Index { conn, path: path.to_owned(), extended })
+        Ok(Index {
+            conn,
+            path: path.to_owned(),
+            extended,
+        })
     }
 
     fn sql<T>(&self, result: rusqlite::Result<T>) -> Result<T> {

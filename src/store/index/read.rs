@@ -9,12 +9,20 @@ use crate::types::Guid;
 impl Index {
     /// All chunks by id, which is file order.
     pub fn chunks(&self) -> Result<Vec<ChunkRow>> {
-        self.all(&format!("SELECT {CHUNK} FROM chunk ORDER BY id"), [], rows::chunk)
+        self.all(
+            &format!("SELECT {CHUNK} FROM chunk ORDER BY id"),
+            [],
+            rows::chunk,
+        )
     }
 
     /// One chunk.
     pub fn chunk(&self, id: i64) -> Result<Option<ChunkRow>> {
-        self.one(&format!("SELECT {CHUNK} FROM chunk WHERE id = ?1"), [id], rows::chunk)
+        self.one(
+            &format!("SELECT {CHUNK} FROM chunk WHERE id = ?1"),
+            [id],
+            rows::chunk,
+        )
     }
 
     /// The chunk with the highest id.
@@ -25,7 +33,11 @@ impl Index {
 
     /// All mailboxes by id, deleted ones too.
     pub fn mailboxes(&self) -> Result<Vec<MailboxRow>> {
-        self.all(&format!("SELECT {MAILBOX} FROM mailbox ORDER BY id"), [], rows::mailbox)
+        self.all(
+            &format!("SELECT {MAILBOX} FROM mailbox ORDER BY id"),
+            [],
+            rows::mailbox,
+        )
     }
 
     /// The mailbox with this uniqueid, deleted or not.
@@ -67,13 +79,16 @@ impl Index {
 
     /// All messages by id.
     pub fn messages(&self) -> Result<Vec<MessageRow>> {
-        self.all(&format!("SELECT {MESSAGE} FROM message ORDER BY id"), [], rows::message)
+        self.all(
+            &format!("SELECT {MESSAGE} FROM message ORDER BY id"),
+            [],
+            rows::message,
+        )
     }
 
     /// The messages of one chunk by offset.
     pub fn messages_of_chunk(&self, chunk_id: i64) -> Result<Vec<MessageRow>> {
-        let sql =
-            format!("SELECT {MESSAGE} FROM message WHERE chunk_id = ?1 ORDER BY offset, id");
+        let sql = format!("SELECT {MESSAGE} FROM message WHERE chunk_id = ?1 ORDER BY offset, id");
         self.all(&sql, [chunk_id], rows::message)
     }
 
@@ -100,9 +115,16 @@ impl Index {
 
     /// All subscriptions, past ones too.
     pub fn subscriptions(&self) -> Result<Vec<SubscriptionRow>> {
-        self.all("SELECT mboxname, unsubscribed FROM subscription ORDER BY id", [], |row| {
-            Ok(SubscriptionRow { mboxname: row.get(0)?, unsubscribed: row.get(1)? })
-        })
+        self.all(
+            "SELECT mboxname, unsubscribed FROM subscription ORDER BY id",
+            [],
+            |row| {
+                Ok(SubscriptionRow {
+                    mboxname: row.get(0)?,
+                    unsubscribed: row.get(1)?,
+                })
+            },
+        )
     }
 
     /// Seen state of all mailboxes.
@@ -144,7 +166,10 @@ impl Index {
         let sql = "SELECT offset, file_offset FROM cb_seek \
                    WHERE chunk_id = ?1 AND offset <= ?2 ORDER BY offset DESC LIMIT 1";
         self.one(sql, params![chunk_id, offset], |row| {
-            Ok(SeekPoint { offset: row.get(0)?, file_offset: row.get(1)? })
+            Ok(SeekPoint {
+                offset: row.get(0)?,
+                file_offset: row.get(1)?,
+            })
         })
     }
 

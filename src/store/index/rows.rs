@@ -42,7 +42,10 @@ pub struct MessageRow {
 
 /// A mailbox as its latest MAILBOX line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "columns are named after the wire's keys: spec csync 5.3")]
+#[expect(
+    missing_docs,
+    reason = "columns are named after the wire's keys: spec csync 5.3"
+)]
 pub struct MailboxRow {
     pub id: i64,
     pub last_chunk_id: i64,

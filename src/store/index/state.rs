@@ -72,12 +72,18 @@ impl Index {
                           (SELECT value FROM cb_state WHERE key = 'data_end'),
                           (SELECT value FROM cb_state WHERE key = 'sha1')";
         let row = self.one(sql, [], |row| {
-            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<u64>>(1)?, row.get(2)?))
+            Ok((
+                row.get::<_, Option<i64>>(0)?,
+                row.get::<_, Option<u64>>(1)?,
+                row.get(2)?,
+            ))
         })?;
         Ok(match row {
-            Some((Some(chunk_id), Some(data_end), Some(sha1))) => {
-                Some(State { chunk_id, data_end, sha1 })
-            }
+            Some((Some(chunk_id), Some(data_end), Some(sha1))) => Some(State {
+                chunk_id,
+                data_end,
+                sha1,
+            }),
             _ => None,
         })
     }
@@ -86,7 +92,8 @@ impl Index {
     pub fn set_state(&self, state: &State) -> Result<()> {
         let sql = "INSERT INTO cb_state (key, value) VALUES ('chunk_id', ?1), ('data_end', ?2),
                    ('sha1', ?3) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-        self.run(sql, params![state.chunk_id, state.data_end, state.sha1]).map(drop)
+        self.run(sql, params![state.chunk_id, state.data_end, state.sha1])
+            .map(drop)
     }
 
     /// The header of a mailbox; None for one that only C has seen.
@@ -96,7 +103,11 @@ impl Index {
         }
         let sql = "SELECT header, crc, repair FROM cb_mailbox WHERE mailbox_id = ?1";
         let row = self.one(sql, [mailbox_id], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, u32>(1)?, row.get::<_, i64>(2)?))
+            Ok((
+                row.get::<_, Vec<u8>>(0)?,
+                row.get::<_, u32>(1)?,
+                row.get::<_, i64>(2)?,
+            ))
         })?;
         Ok(row.map(|(keys, crc, repair)| Header {
             keys: parse_keys(&keys),
@@ -116,7 +127,8 @@ impl Index {
                    SET header = excluded.header, crc = excluded.crc, repair = excluded.repair";
         let repair = header.repair as i64;
         let keys = print_keys(&header.keys);
-        self.run(sql, params![mailbox_id, keys, header.crc, repair]).map(drop)
+        self.run(sql, params![mailbox_id, keys, header.crc, repair])
+            .map(drop)
     }
 
     /// The intermediate mailboxes that live.
@@ -185,7 +197,11 @@ impl Index {
         sql: &str,
         map: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        if self.extended { self.all(sql, [], map) } else { Ok(Vec::new()) }
+        if self.extended {
+            self.all(sql, [], map)
+        } else {
+            Ok(Vec::new())
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Where C loses truth (spec: ondisk 10.2, 10.3) the truth of UIDs wins and C's row shows the
 //! best of it.
 
-use rusqlite::{OptionalExtension, Params, params};
+use rusqlite::{Params, params};
 
 use super::rows::SeekPoint;
 use super::state::{Header, Repair, print_keys};
@@ -52,14 +52,25 @@ impl Index {
     /// A chunk ends.
     pub fn end_chunk(&self, id: i64, ts_end: i64, length: u64, data_sha1: &str) -> Result<()> {
         let sql = "UPDATE chunk SET ts_end = ?2, length = ?3, data_sha1 = ?4 WHERE id = ?1";
-        self.run(sql, params![id, ts_end, length, data_sha1]).map(drop)
+        self.run(sql, params![id, ts_end, length, data_sha1])
+            .map(drop)
+    }
+
+    /// The time of the first line of a chunk that was found, not written.
+    pub fn set_chunk_start(&self, id: i64, ts_start: i64) -> Result<()> {
+        self.run(
+            "UPDATE chunk SET ts_start = ?2 WHERE id = ?1",
+            params![id, ts_start],
+        )
+        .map(drop)
     }
 
     /// Inflating can start here.
     pub fn add_seek_point(&self, chunk_id: i64, point: SeekPoint) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO cb_seek (chunk_id, offset, file_offset)
                    VALUES (?1, ?2, ?3)";
-        self.run(sql, params![chunk_id, point.offset, point.file_offset]).map(drop)
+        self.run(sql, params![chunk_id, point.offset, point.file_offset])
+            .map(drop)
     }
 
     /// Brings the index to the state after one line. Lines that say nothing to the index
@@ -70,12 +81,10 @@ impl Index {
             Apply::Mailbox(update) => self.set_mailbox(update, at),
             Apply::Unmailbox(name) => self.unmailbox(name.as_str(), at),
             Apply::Rename(rename) => self.rename(rename),
-            Apply::Expunge(expunge) => {
-                let Some(mailbox) = self.mailbox_by_uniqueid(&expunge.uniqueid)? else {
-                    return Ok(());
-                };
-                self.expunge(mailbox.id, &expunge.uids, at)
-            }
+            Apply::Expunge { uniqueid, uids, .. } => match self.mailbox_by_uniqueid(uniqueid)? {
+                Some(mailbox) => self.expunge(mailbox.id, uids, at),
+                None => Ok(()),
+            },
             Apply::Sub { mboxname, .. } => self.subscribe(mboxname.as_str(), None, at),
             Apply::Unsub { mboxname, .. } => self.subscribe(mboxname.as_str(), Some(at.time), at),
             Apply::Seen(seen) => {
@@ -95,9 +104,12 @@ impl Index {
                 ];
                 self.run(sql, values).map(drop)
             }
-            Apply::Sieve { filename, last_update, content, .. } => {
-                self.add_sieve(filename, *last_update, &Guid::of(content), at)
-            }
+            Apply::Sieve {
+                filename,
+                last_update,
+                content,
+                ..
+            } => self.add_sieve(filename, *last_update, &Guid::of(content), at),
             Apply::Unsieve { filename, .. } => {
                 self.drop_sieve(filename, at)?;
                 let sql = "DELETE FROM cb_state WHERE key = 'active_sieve' AND value = ?1";
@@ -109,19 +121,29 @@ impl Index {
                 self.run(sql, [script_name(filename)]).map(drop)
             }
             Apply::UnactivateSieve { .. } => self.deactivate_sieve(),
-            Apply::Quota { root, keys } => {
+            Apply::Quota { root, items } => {
                 let sql = "INSERT OR REPLACE INTO cb_quota (root, header) VALUES (?1, ?2)";
-                self.run(sql, params![root, print_keys(keys)]).map(drop)
+                self.run(sql, params![root, print_keys(items)]).map(drop)
             }
-            Apply::Unquota(root) => {
-                self.run("DELETE FROM cb_quota WHERE root = ?1", [root]).map(drop)
-            }
-            Apply::Annotation { mboxname, entry, userid, value } => {
+            Apply::Unquota(root) => self
+                .run("DELETE FROM cb_quota WHERE root = ?1", [root])
+                .map(drop),
+            Apply::Annotation {
+                mboxname,
+                entry,
+                userid,
+                value,
+            } => {
                 let sql = "INSERT OR REPLACE INTO cb_annotation (mboxname, entry, userid, value)
                            VALUES (?1, ?2, ?3, ?4)";
-                self.run(sql, params![mboxname, entry, userid, value]).map(drop)
+                self.run(sql, params![mboxname, entry, userid, value])
+                    .map(drop)
             }
-            Apply::Unannotation { mboxname, entry, userid } => {
+            Apply::Unannotation {
+                mboxname,
+                entry,
+                userid,
+            } => {
                 let sql = "DELETE FROM cb_annotation
                            WHERE mboxname = ?1 AND entry = ?2 AND userid = ?3";
                 self.run(sql, params![mboxname, entry, userid]).map(drop)
@@ -132,21 +154,30 @@ impl Index {
     }
 
     fn add_message(&self, item: &Value, at: Place) -> Result<()> {
-        let Value::File(file) = item else { return Ok(()) };
+        let Value::File(file) = item else {
+            return Ok(());
+        };
         let sql = "INSERT INTO message (guid, partition, chunk_id, offset, size)
                    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (guid) DO UPDATE SET
                    partition = excluded.partition, chunk_id = excluded.chunk_id,
                    offset = excluded.offset, size = excluded.size";
         let partition = String::from_utf8_lossy(&file.partition);
         let guid = file.guid.to_string();
-        self.run(sql, params![guid, partition, at.chunk_id, at.offset, file.size]).map(drop)
+        self.run(
+            sql,
+            params![guid, partition, at.chunk_id, at.offset, file.size],
+        )
+        .map(drop)
     }
 
     fn set_mailbox(&self, update: &MailboxUpdate<'_>, at: Place) -> Result<()> {
-        if update.is_intermediate() {
+        if is_intermediate(update) {
             return self.set_intermediate(update, at);
         }
-        self.run("DELETE FROM cb_intermediate WHERE uniqueid = ?1", [&update.uniqueid])?;
+        self.run(
+            "DELETE FROM cb_intermediate WHERE uniqueid = ?1",
+            [&update.uniqueid],
+        )?;
         let known = self.one(
             "SELECT id FROM mailbox WHERE uniqueid = ?1",
             [&update.uniqueid],
@@ -167,7 +198,11 @@ impl Index {
             Some(Repair::Tried) => Repair::Tried,
             _ => Repair::Wanted,
         };
-        let header = Header { keys: update.header.clone(), crc, repair };
+        let header = Header {
+            keys: update.header.clone(),
+            crc,
+            repair,
+        };
         self.set_header(mailbox_id, &header)
     }
 
@@ -230,7 +265,11 @@ impl Index {
         let sql = "INSERT OR REPLACE INTO cb_intermediate (uniqueid, mboxname, header, deleted)
                    VALUES (?1, ?2, ?3, NULL)";
         let keys = print_keys(&update.header);
-        self.run(sql, params![update.uniqueid, update.mboxname.as_str(), keys]).map(drop)
+        self.run(
+            sql,
+            params![update.uniqueid, update.mboxname.as_str(), keys],
+        )
+        .map(drop)
     }
 
     fn unmailbox(&self, name: &str, at: Place) -> Result<()> {
@@ -247,17 +286,32 @@ impl Index {
         for mailbox in self.mailboxes_by_name(old)? {
             let sql = "UPDATE mailbox SET mboxname = ?2, partition = coalesce(?3, partition),
                        uidvalidity = ?4 WHERE id = ?1";
-            self.run(sql, params![mailbox.id, new, rename.partition, rename.uidvalidity])?;
+            self.run(
+                sql,
+                params![mailbox.id, new, rename.partition, rename.uidvalidity],
+            )?;
             if let Some(mut header) = self.header(mailbox.id)? {
                 set_key(&mut header.keys, "MBOXNAME", Value::string(new));
-                set_key(&mut header.keys, "UIDVALIDITY", Value::number(rename.uidvalidity.into()));
+                set_key(
+                    &mut header.keys,
+                    "UIDVALIDITY",
+                    Value::number(rename.uidvalidity.into()),
+                );
                 if let Some(partition) = &rename.partition {
-                    set_key(&mut header.keys, "PARTITION", Value::string(partition.as_str()));
+                    set_key(
+                        &mut header.keys,
+                        "PARTITION",
+                        Value::string(partition.as_str()),
+                    );
                 }
                 self.set_header(mailbox.id, &header)?;
             }
         }
-        for mut folder in self.intermediates()?.into_iter().filter(|f| f.mboxname == old) {
+        for mut folder in self
+            .intermediates()?
+            .into_iter()
+            .filter(|f| f.mboxname == old)
+        {
             set_key(&mut folder.keys, "MBOXNAME", Value::string(new));
             let sql = "UPDATE cb_intermediate SET mboxname = ?2, header = ?3 WHERE uniqueid = ?1";
             self.run(sql, params![folder.uniqueid, new, print_keys(&folder.keys)])?;
@@ -268,10 +322,19 @@ impl Index {
     fn expunge(&self, mailbox_id: i64, uids: &[u32], at: Place) -> Result<()> {
         let mut crc = 0;
         for &uid in uids {
-            if let Some(row) = self.instance(mailbox_id, uid)?.filter(|row| row.expunged.is_none())
+            if let Some(row) = self
+                .instance(mailbox_id, uid)?
+                .filter(|row| row.expunged.is_none())
             {
                 crc ^= row.crc();
-                self.put(mailbox_id, &Instance { expunged: Some(at.time), ..row }, at)?;
+                self.put(
+                    mailbox_id,
+                    &Instance {
+                        expunged: Some(at.time),
+                        ..row
+                    },
+                    at,
+                )?;
             }
         }
         if let Some(mut header) = self.header(mailbox_id)? {
@@ -284,10 +347,19 @@ impl Index {
     /// Stores one record; returns what the mailbox's CRC changes by. `fresh`: the mailbox had no
     /// records before this line, so nothing of this UID can be there.
     fn set_record(&self, mailbox_id: i64, rec: &Record, fresh: bool, at: Place) -> Result<u32> {
-        let before = if fresh { None } else { self.instance(mailbox_id, rec.uid)? };
+        let before = if fresh {
+            None
+        } else {
+            self.instance(mailbox_id, rec.uid)?
+        };
         let was = before.as_ref().map_or(0, Instance::crc);
         let expunged = match rec.expunged {
-            true => Some(before.as_ref().and_then(|row| row.expunged).unwrap_or(at.time)),
+            true => Some(
+                before
+                    .as_ref()
+                    .and_then(|row| row.expunged)
+                    .unwrap_or(at.time),
+            ),
             false => None,
         };
         let now = Instance {
@@ -298,7 +370,7 @@ impl Index {
             flags: printed_flags(&rec.flags),
             internaldate: rec.internaldate,
             annotations: rec.annotations.as_ref().map(printed).unwrap_or_default(),
-            size: rec.size,
+            size: rec.size.unwrap_or(0),
             expunged,
         };
         if before.is_some_and(|row| row.guid != rec.guid) {
@@ -316,7 +388,9 @@ impl Index {
             [new.guid.to_string()],
             |row| row.get::<_, i64>(0),
         )?;
-        let Some(message_id) = message_id else { return self.put_ours(mailbox_id, new, at) };
+        let Some(message_id) = message_id else {
+            return self.put_ours(mailbox_id, new, at);
+        };
         let sql = "SELECT mm.uid, m.guid, mm.modseq, mm.last_updated, mm.flags, mm.internaldate,
                    mm.annotations, m.size, mm.expunged, mm.last_chunk_id
                    FROM mailbox_message mm JOIN message m ON m.id = mm.message_id
@@ -450,19 +524,29 @@ impl Index {
         let sql = "INSERT INTO subscription (last_chunk_id, mboxname, unsubscribed)
                    VALUES (?1, ?2, ?3) ON CONFLICT (mboxname) DO UPDATE SET
                    last_chunk_id = excluded.last_chunk_id, unsubscribed = excluded.unsubscribed";
-        self.run(sql, params![at.chunk_id, mboxname, unsubscribed]).map(drop)
+        self.run(sql, params![at.chunk_id, mboxname, unsubscribed])
+            .map(drop)
     }
 
     /// Replaying a line that is indexed already adds no second row.
     fn add_sieve(&self, filename: &str, last_update: i64, guid: &Guid, at: Place) -> Result<()> {
         let sql = "SELECT 1 FROM sieve WHERE chunk_id = ?1 AND offset = ?2";
-        if self.one(sql, params![at.chunk_id, at.offset], |_| Ok(()))?.is_some() {
+        if self
+            .one(sql, params![at.chunk_id, at.offset], |_| Ok(()))?
+            .is_some()
+        {
             return Ok(());
         }
         self.drop_sieve(filename, at)?;
         let sql = "INSERT INTO sieve (chunk_id, last_update, filename, guid, offset)
                    VALUES (?1, ?2, ?3, ?4, ?5)";
-        let values = params![at.chunk_id, last_update, filename, guid.to_string(), at.offset];
+        let values = params![
+            at.chunk_id,
+            last_update,
+            filename,
+            guid.to_string(),
+            at.offset
+        ];
         self.run(sql, values).map(drop)
     }
 
@@ -472,7 +556,8 @@ impl Index {
     }
 
     fn deactivate_sieve(&self) -> Result<()> {
-        self.run("DELETE FROM cb_state WHERE key = 'active_sieve'", []).map(drop)
+        self.run("DELETE FROM cb_state WHERE key = 'active_sieve'", [])
+            .map(drop)
     }
 
     /// What of a deleted user lives outside mailboxes goes, as history (spec: csync 9.4). The
@@ -480,7 +565,10 @@ impl Index {
     fn unuser(&self, at: Place) -> Result<()> {
         let sql = "UPDATE subscription SET unsubscribed = ?1 WHERE unsubscribed IS NULL";
         self.run(sql, [at.time])?;
-        self.run("UPDATE sieve SET deleted = ?1 WHERE deleted IS NULL", [at.time])?;
+        self.run(
+            "UPDATE sieve SET deleted = ?1 WHERE deleted IS NULL",
+            [at.time],
+        )?;
         self.run("DELETE FROM cb_quota", [])?;
         self.deactivate_sieve()
     }
@@ -529,7 +617,11 @@ impl Instance {
         if self.expunged.is_some() {
             return 0;
         }
-        let flags = self.flags.trim_matches(['(', ')']).split(' ').filter(|flag| !flag.is_empty());
+        let flags = self
+            .flags
+            .trim_matches(['(', ')'])
+            .split(' ')
+            .filter(|flag| !flag.is_empty());
         crc::record(
             self.uid,
             self.modseq,
@@ -539,6 +631,17 @@ impl Instance {
             &self.guid,
         )
     }
+}
+
+/// A folder that exists only because a child does: it has no records and few keys
+/// (spec: csync 5.5).
+pub fn is_intermediate(update: &MailboxUpdate<'_>) -> bool {
+    let kind = update
+        .header
+        .get("MBOXTYPE")
+        .and_then(Value::as_bytes)
+        .unwrap_or_default();
+    kind.contains(&b'i') && !update.records.is_present()
 }
 
 fn printed(value: &Value) -> String {
@@ -560,11 +663,16 @@ fn script_name(compiled: &str) -> String {
 }
 
 fn number(keys: &KvList, key: &str) -> i64 {
-    keys.get(key).and_then(Value::as_u64).and_then(|n| i64::try_from(n).ok()).unwrap_or(0)
+    keys.get(key)
+        .and_then(Value::as_u64)
+        .and_then(|n| i64::try_from(n).ok())
+        .unwrap_or(0)
 }
 
 fn text(keys: &KvList, key: &str) -> Option<String> {
-    keys.get(key)?.as_bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    keys.get(key)?
+        .as_bytes()
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn set_key(keys: &mut KvList, key: &str, value: Value) {

@@ -1,0 +1,254 @@
+//! One peer: an async task that reads, hands the bytes to its session in a blocking thread, and writes
+//! what came of it. All clocks of a connection are here: time to log in, idle time, failed-login pause.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use super::channel::Channel;
+use super::session::{Next, Peer, Session, Step};
+
+/// Read buffer of a peer that says little, and of one that sends mail.
+const SMALL: usize = 2 << 10;
+const LARGE: usize = 256 << 10;
+/// A session is told that it is idle after this time.
+const QUIET: Duration = Duration::from_secs(5);
+/// How long a stopping server waits for a peer to take its last reply.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Limits of time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// From the banner to a successful login.
+    pub(crate) login: Duration,
+    /// Without a byte, after login (`sync_timeout`), and for a peer to take a reply.
+    pub(crate) idle: Duration,
+}
+
+/// Serves until the peer leaves, breaks a limit, or `stop` becomes true.
+pub(crate) async fn serve<S>(
+    stream: S,
+    session: Session,
+    patience: Patience,
+    stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let login_by = Instant::now() + patience.login;
+    let mut work = Work::open(session);
+    let mut wire = Wire { stream, stop, patience, login_by, quiet: false };
+    let peer = work.peer;
+    if let Err(error) = wire.converse(&mut work).await {
+        tracing::info!("{peer}: connection lost: {error}");
+    }
+    if let Err(error) = work.run(Channel::close).await {
+        tracing::error!("{peer}: {error}");
+    }
+    // The peer may be gone already.
+    let _ = timeout(FAREWELL, wire.stream.shutdown()).await;
+}
+
+/// Ready when the server stops.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which is a stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// The side of the socket.
+struct Wire<S> {
+    stream: S,
+    stop: watch::Receiver<bool>,
+    patience: Patience,
+    login_by: Instant,
+    /// The session knows that nothing came for a while.
+    quiet: bool,
+}
+
+enum Event {
+    Bytes,
+    Quiet,
+    Eof,
+    TooLate,
+    Stop,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    async fn converse(&mut self, work: &mut Work) -> io::Result<()> {
+        self.write(work).await?;
+        loop {
+            match self.wait(work).await? {
+                Event::Bytes => {
+                    self.quiet = false;
+                    if self.answer(work).await? == Next::Close {
+                        return Ok(());
+                    }
+                }
+                Event::Quiet => {
+                    self.quiet = true;
+                    work.run(Channel::idle).await?;
+                }
+                Event::Stop => {
+                    work.say(b"BYE Server is going down\r\n")?;
+                    return self.write(work).await;
+                }
+                Event::Eof => return Ok(()),
+                Event::TooLate => {
+                    let text = if work.stranger { "no login in time" } else { "nothing came in time" };
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                }
+            }
+        }
+    }
+
+    /// Waits for what comes next; bytes land in `work.input`.
+    async fn wait(&mut self, work: &mut Work) -> io::Result<Event> {
+        let quiet = QUIET.min(self.patience.idle);
+        let (deadline, late) = if work.stranger {
+            (self.login_by, Event::TooLate)
+        } else if self.quiet {
+            (Instant::now() + (self.patience.idle - quiet), Event::TooLate)
+        } else {
+            (Instant::now() + quiet, Event::Quiet)
+        };
+        work.make_room(self.quiet);
+        tokio::select! {
+            biased;
+            () = stopped(&mut self.stop) => Ok(Event::Stop),
+            read = self.stream.read_buf(&mut work.input) => match read? {
+                0 => Ok(Event::Eof),
+                _ => Ok(Event::Bytes),
+            },
+            () = sleep_until(deadline) => Ok(late),
+        }
+    }
+
+    /// Lets the session answer what has been read, and writes that. A stopping server finishes the
+    /// command at hand and leaves the rest.
+    async fn answer(&mut self, work: &mut Work) -> io::Result<Next> {
+        loop {
+            let step = work.feed().await?;
+            if !step.delay.is_zero() {
+                tokio::select! {
+                    () = sleep(step.delay) => {}
+                    () = stopped(&mut self.stop) => {}
+                }
+            }
+            self.write(work).await?;
+            if step.next == Next::Close || work.is_done() || *self.stop.borrow() {
+                return Ok(step.next);
+            }
+        }
+    }
+
+    async fn write(&mut self, work: &mut Work) -> io::Result<()> {
+        if work.output.is_empty() {
+            return Ok(());
+        }
+        let deadline = match work.stranger {
+            true => self.login_by.max(Instant::now() + FAREWELL),
+            false => Instant::now() + self.patience.idle,
+        };
+        let stop = &mut self.stop;
+        let farewell = async {
+            stopped(stop).await;
+            sleep(FAREWELL).await;
+        };
+        let all = async {
+            self.stream.write_all(&work.output).await?;
+            self.stream.flush().await
+        };
+        tokio::select! {
+            written = timeout_at(deadline, all) => written??,
+            () = farewell => return Err(io::ErrorKind::TimedOut.into()),
+        }
+        work.output.clear();
+        work.output.shrink_to(SMALL);
+        Ok(())
+    }
+}
+
+/// The side of the session. Channel and buffers move into a blocking thread while there is work.
+struct Work {
+    /// Absent while it is in its thread, and for ever after a panic there.
+    channel: Option<Box<Channel>>,
+    peer: Peer,
+    stranger: bool,
+    more: bool,
+    input: Vec<u8>,
+    used: usize,
+    output: Vec<u8>,
+}
+
+impl Work {
+    fn open(session: Session) -> Work {
+        let (peer, stranger) = (session.peer(), session.is_stranger());
+        let mut output = Vec::new();
+        let channel = Some(Box::new(Channel::open(session, &mut output)));
+        Work { channel, peer, stranger, more: false, input: Vec::new(), used: 0, output }
+    }
+
+    /// Readies an empty input buffer: large while every read fills it, small else.
+    fn make_room(&mut self, quiet: bool) {
+        let capacity = match self.input.capacity() {
+            _ if quiet => SMALL,
+            full if full > 0 && self.input.len() == full => LARGE,
+            0 => SMALL,
+            as_it_is => as_it_is,
+        };
+        self.input.clear();
+        self.used = 0;
+        self.input.shrink_to(capacity);
+        self.input.reserve_exact(capacity);
+    }
+
+    /// Everything read so far has been consumed.
+    fn is_done(&self) -> bool {
+        self.used == self.input.len() && !self.more
+    }
+
+    async fn feed(&mut self) -> io::Result<Step> {
+        let (input, used) = (std::mem::take(&mut self.input), self.used);
+        let mut output = std::mem::take(&mut self.output);
+        let (input, rest, output, step) = self
+            .run(move |channel| {
+                let mut rest = &input[used..];
+                let step = channel.feed(&mut rest, &mut output);
+                let rest = rest.len();
+                (input, rest, output, step)
+            })
+            .await?;
+        self.used = input.len() - rest;
+        (self.input, self.output) = (input, output);
+        step
+    }
+
+    fn say(&mut self, text: &[u8]) -> io::Result<()> {
+        match &mut self.channel {
+            Some(channel) => channel.say(text, &mut self.output),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs `job` in a blocking thread.
+    async fn run<T, F>(&mut self, job: F) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Channel) -> T + Send + 'static,
+    {
+        let lost = || io::Error::other("the session broke down (a bug, see the log above)");
+        let mut channel = self.channel.take().ok_or_else(lost)?;
+        let done = spawn_blocking(move || {
+            let result = job(&mut channel);
+            (channel, result)
+        });
+        let (channel, result) = done.await.map_err(|_| lost())?;
+        self.stranger = channel.is_stranger();
+        self.more = channel.has_more();
+        self.channel = Some(channel);
+        Ok(result)
+    }
+}

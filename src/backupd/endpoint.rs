@@ -1,0 +1,183 @@
+//! Where the server listens: parsing `--listen`, binding, accepting.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+use super::session::Peer;
+
+/// Argument of `--listen`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `ADDR:PORT`; `:PORT` and `*:PORT` mean every address.
+    Tcp(String),
+    /// `/path`: peers are trusted.
+    Unix(PathBuf),
+}
+
+/// The argument is neither.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected ADDRESS:PORT (like 127.0.0.1:2005 or [::]:2005) or an absolute /path")]
+pub struct InvalidEndpoint;
+
+/// A bound socket.
+pub struct Listener {
+    kind: Kind,
+    name: String,
+}
+
+enum Kind {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, path: PathBuf },
+}
+
+/// What a session needs of a socket.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A new connection.
+pub(crate) struct Accepted {
+    pub(crate) stream: Box<dyn Stream>,
+    pub(crate) peer: Peer,
+}
+
+impl FromStr for Endpoint {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Endpoint, InvalidEndpoint> {
+        if text.starts_with('/') {
+            return Ok(Endpoint::Unix(text.into()));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(InvalidEndpoint)?;
+        port.parse::<u16>().map_err(|_| InvalidEndpoint)?;
+        match host {
+            "" | "*" => Ok(Endpoint::Tcp(format!("[::]:{port}"))),
+            // An IPv6 address without brackets is ambiguous.
+            _ if host.contains(':') && !host.starts_with('[') => Err(InvalidEndpoint),
+            _ => Ok(Endpoint::Tcp(text.to_owned())),
+        }
+    }
+}
+
+impl Listener {
+    /// Binds. A socket file left over by a dead server is replaced, one of a living server is not.
+    pub async fn bind(endpoint: &Endpoint) -> io::Result<Listener> {
+        match endpoint {
+            Endpoint::Tcp(address) => {
+                let listener = TcpListener::bind(address).await?;
+                let name = listener.local_addr()?.to_string();
+                Ok(Listener { kind: Kind::Tcp(listener), name })
+            }
+            Endpoint::Unix(path) => {
+                remove_stale(path).await?;
+                let listener = UnixListener::bind(path)?;
+                let name = path.display().to_string();
+                Ok(Listener { kind: Kind::Unix { listener, path: path.clone() }, name })
+            }
+        }
+    }
+
+    /// The bound address, when it is a TCP socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Tcp(listener) => listener.local_addr().ok(),
+            Kind::Unix { .. } => None,
+        }
+    }
+
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        match &self.kind {
+            Kind::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                setsockopt(&stream, sockopt::KeepAlive, &true)?;
+                let peer = Peer::Address(canonical(address));
+                Ok(Accepted { stream: Box::new(stream), peer })
+            }
+            Kind::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Accepted { stream: Box::new(stream), peer: Peer::Trusted })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Kind::Unix { path, .. } = &self.kind {
+            // Gone already, or not ours to remove: the next start copes with both.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn canonical(address: SocketAddr) -> IpAddr {
+    address.ip().to_canonical()
+}
+
+async fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "exists and is no socket"));
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments() {
+        let tcp = |text: &str| Ok(Endpoint::Tcp(text.to_owned()));
+        assert_eq!("127.0.0.1:2005".parse(), tcp("127.0.0.1:2005"));
+        assert_eq!("localhost:0".parse(), tcp("localhost:0"));
+        assert_eq!("[::1]:2005".parse(), tcp("[::1]:2005"));
+        assert_eq!(":2005".parse(), tcp("[::]:2005"));
+        assert_eq!("*:2005".parse(), tcp("[::]:2005"));
+        assert_eq!("/run/x".parse(), Ok(Endpoint::Unix("/run/x".into())));
+        for bad in ["", "2005", "host", "host:", "host:x", "host:70000", "::1:2005", "run/x"] {
+            assert_eq!(bad.parse::<Endpoint>(), Err(InvalidEndpoint), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_socket_file_is_replaced_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::Unix(dir.path().join("s"));
+        let first = Listener::bind(&endpoint).await.unwrap();
+        assert!(Listener::bind(&endpoint).await.is_err(), "alive");
+        drop(first);
+        assert!(!dir.path().join("s").exists());
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap());
+        Listener::bind(&endpoint).await.unwrap();
+        let file = dir.path().join("f");
+        std::fs::write(&file, "mail").unwrap();
+        assert!(Listener::bind(&Endpoint::Unix(file.clone())).await.is_err());
+        assert_eq!(std::fs::read(file).unwrap(), b"mail");
+    }
+}

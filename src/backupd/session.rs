@@ -1,0 +1,327 @@
+//! One connection as a machine: bytes in, reply bytes out; no socket, no clock, no thread.
+//!
+//! A session starts as a stranger's (short lines, login), becomes an administrator's (commands on the
+//! store) or a refused user's (everything denied, then hung up on). Each line gets its reply in order.
+//! It never sends untagged lines of its own accord: they would fail the client's command (spec: csync
+//! 3.1).
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::auth::{Admins, Authority, Identity};
+use super::commands::Commands;
+use super::login::{Answer, Exchange, ShortLine, ShortLines};
+use super::service::ServiceFactory;
+use super::staging::Budget;
+use super::verb::{self, NULL_COMMAND, UNRECOGNIZED};
+use crate::csync::command::{Command, CommandError, parse_command};
+
+/// Octets a stranger may send in all; a login needs some hundred.
+const STRANGER_LIMIT: u64 = 4 << 20;
+/// Failed logins per connection.
+const FAILED_LOGINS: u32 = 10;
+/// Commands answered with `NO Permission denied` before hanging up.
+const DENIALS: u32 = 3;
+
+/// With so many octets to send, a session wants them written before it reads on.
+pub(crate) const OUTPUT_LIMIT: usize = 64 << 10;
+
+/// What all sessions of a server share.
+pub struct Settings {
+    /// Option `servername`, for the banner.
+    pub servername: String,
+    /// The user name of trusted peers, for the log.
+    pub trusted_user: String,
+    /// Who may use the server.
+    pub admins: Admins,
+    /// Checks passwords; without one only trusted peers get in.
+    pub authority: Option<Box<dyn Authority>>,
+    /// Option `failedloginpause`.
+    pub failed_login_pause: Duration,
+    /// Where bodies and long lines are spooled (option `backup_staging_path`).
+    pub staging_path: PathBuf,
+    /// Memory for staged bodies, per connection, in octets.
+    pub staging_memory: u64,
+    /// Memory for staged bodies of all connections.
+    pub staging_budget: Arc<Budget>,
+    /// Longest text of a MAILBOX line, in octets, file literals not counted.
+    pub line_limit: u64,
+    /// Makes the store's side of a session.
+    pub services: ServiceFactory,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A network address: must log in.
+    Address(IpAddr),
+    /// A unix socket or standard input: the permissions of the file decided, counts as administrator
+    /// (spec: csync 1.1).
+    Trusted,
+}
+
+/// What the connection does after the reply was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Go on.
+    Read,
+    /// Go on, both directions compressed from the next octet on.
+    Compress,
+    /// Hang up.
+    Close,
+}
+
+/// Outcome of feeding some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// What to do after writing.
+    pub next: Next,
+    /// Wait so long before writing.
+    pub delay: Duration,
+}
+
+/// One peer's session.
+pub struct Session {
+    settings: Arc<Settings>,
+    peer: Peer,
+    phase: Phase,
+    compressed: bool,
+    delay: Duration,
+}
+
+enum Phase {
+    Stranger(Stranger),
+    Refused { lines: ShortLines, left: u32 },
+    Admin(Box<Commands>),
+    Over,
+}
+
+#[derive(Default)]
+struct Stranger {
+    lines: ShortLines,
+    exchange: Option<Exchange>,
+    received: u64,
+    failed: u32,
+    spoke: bool,
+}
+
+impl Session {
+    /// A session that has said nothing yet.
+    pub fn new(settings: Arc<Settings>, peer: Peer) -> Session {
+        let phase = match peer {
+            Peer::Address(_) => Phase::Stranger(Stranger::default()),
+            Peer::Trusted => Phase::Admin(Box::new(Commands::new(&settings))),
+        };
+        Session { settings, peer, phase, compressed: false, delay: Duration::ZERO }
+    }
+
+    /// The banner (spec: csync 1.2); a trusted peer gets no capabilities, as from C.
+    pub fn greet(&mut self, out: &mut Vec<u8>) {
+        match self.peer {
+            Peer::Address(_) => {
+                let mechanisms = self.settings.authority.as_ref().map(|a| a.mechanisms());
+                if let Some(mechanisms) = mechanisms.filter(|names| !names.is_empty()) {
+                    out.extend_from_slice(b"* SASL ");
+                    out.extend_from_slice(mechanisms.join(" ").as_bytes());
+                    out.extend_from_slice(b"\r\n");
+                }
+                out.extend_from_slice(b"* COMPRESS DEFLATE\r\n");
+            }
+            Peer::Trusted => tracing::info!(
+                "login: {} {} EXTERNAL User logged in",
+                self.peer,
+                self.settings.trusted_user
+            ),
+        }
+        let (name, version) = (&self.settings.servername, env!("CARGO_PKG_VERSION"));
+        let banner = format!("* OK {name} Cyrus backup server cyrusbackup {version}\r\n");
+        out.extend_from_slice(banner.as_bytes());
+    }
+
+    /// The other end.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// The peer is still to be told apart from a stranger; the connection limits the time for that.
+    pub fn is_stranger(&self) -> bool {
+        !matches!(self.phase, Phase::Admin(_))
+    }
+
+    /// Takes bytes from the front of `input` and appends replies to `out`. Returns with all of `input`
+    /// used, or early: when the rest must not be read as it is ([`Next::Compress`]), will not be
+    /// ([`Next::Close`]), or when so much output waits that it should be written first.
+    pub fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Step {
+        let next = loop {
+            let next = match &mut self.phase {
+                Phase::Stranger(_) => self.stranger(input, out),
+                Phase::Refused { .. } => self.refused(input, out),
+                Phase::Admin(commands) => commands.feed(input, out, self.compressed),
+                Phase::Over => Next::Close,
+            };
+            // A finished login leaves bytes for the next phase.
+            if next != Next::Read || input.is_empty() || out.len() >= OUTPUT_LIMIT {
+                break next;
+            }
+        };
+        match next {
+            Next::Compress => self.compressed = true,
+            Next::Close => self.close(),
+            Next::Read => {}
+        }
+        Step { next, delay: std::mem::take(&mut self.delay) }
+    }
+
+    /// Nothing came for some seconds.
+    pub fn idle(&mut self) {
+        if let Phase::Admin(commands) = &mut self.phase {
+            commands.idle();
+        }
+    }
+
+    /// The end, for whatever reason; bodies that nobody refers to are dropped.
+    pub fn close(&mut self) {
+        if let Phase::Admin(mut commands) = std::mem::replace(&mut self.phase, Phase::Over) {
+            commands.close();
+        }
+    }
+
+    fn stranger(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Next {
+        let Phase::Stranger(stranger) = &mut self.phase else { return Next::Close };
+        let before = input.len();
+        let line = stranger.lines.next(input);
+        stranger.received += (before - input.len()) as u64;
+        if stranger.received > STRANGER_LIMIT {
+            tracing::info!("{}: too much data before login, hanging up", self.peer);
+            reply(out, format_args!("BAD Too much data before login"));
+            return Next::Close;
+        }
+        let Some(line) = line else { return Next::Read };
+        let is_first = !std::mem::replace(&mut stranger.spoke, true);
+        if let Some(exchange) = stranger.exchange.take() {
+            return self.answer(exchange.line(&line), out);
+        }
+        match line {
+            // An IMAP probe: a client that gets this and the end at once comes back as csync without
+            // waiting for its timeout (spec: csync 1.7).
+            ShortLine::Text(text) if is_first && text.starts_with(b"C01 ") => {
+                reply(out, format_args!("BAD This is no IMAP server"));
+                Next::Close
+            }
+            ShortLine::Text(text) => self.stranger_line(&text, out),
+            ShortLine::TooLong(head) => {
+                let verdict = verb::judge(&head).and_then(Result::err);
+                reply(out, format_args!("BAD {}", verdict.unwrap_or("Line too long")));
+                Next::Read
+            }
+        }
+    }
+
+    fn stranger_line(&mut self, text: &[u8], out: &mut Vec<u8>) -> Next {
+        match parse_command(text) {
+            Ok(Command::Authenticate { mech, initial }) => {
+                let authority = self.settings.authority.as_deref();
+                let answer = Exchange::begin(authority, mech, initial.as_deref());
+                return self.answer(answer, out);
+            }
+            Ok(Command::Get(_) | Command::Apply(_))
+            | Err(CommandError::Syntax { .. } | CommandError::BadParameters { .. }) => {
+                reply(out, format_args!("NO Please authenticate first"));
+            }
+            Ok(Command::Noop) => reply(out, format_args!("OK Noop completed")),
+            Ok(Command::Restart) => reply(out, format_args!("OK Restarting")),
+            Ok(Command::Exit) => {
+                reply(out, format_args!("OK Finished"));
+                return Next::Close;
+            }
+            Ok(Command::Compress(algorithm)) => return compress(&algorithm, self.compressed, out),
+            Ok(Command::Empty) => reply(out, format_args!("BAD {NULL_COMMAND}")),
+            Ok(Command::Starttls | Command::Restore { .. } | Command::Unknown(_)) => {
+                reply(out, format_args!("BAD {UNRECOGNIZED}"));
+            }
+            Err(error) => reply(out, format_args!("BAD {error}")),
+        }
+        Next::Read
+    }
+
+    fn answer(&mut self, answer: Answer, out: &mut Vec<u8>) -> Next {
+        let Phase::Stranger(stranger) = &mut self.phase else { return Next::Close };
+        match answer {
+            Answer::Challenge(line, exchange) => {
+                stranger.exchange = Some(exchange);
+                out.extend_from_slice(line.as_bytes());
+            }
+            Answer::Cancelled => reply(out, format_args!("BAD Client canceled authentication")),
+            Answer::Done { mechanism, identity } => {
+                self.logged_in(&mechanism, &identity);
+                reply(out, format_args!("OK Success (no protection)"));
+            }
+            Answer::Failed { mechanism, reply: text, detail } => {
+                let mechanism = mechanism.escape_default();
+                tracing::warn!("badlogin: {} {mechanism} [{}]", self.peer, detail.escape_default());
+                stranger.failed += 1;
+                self.delay += self.settings.failed_login_pause;
+                reply(out, format_args!("NO {text}"));
+                if stranger.failed >= FAILED_LOGINS {
+                    return Next::Close;
+                }
+            }
+        }
+        Next::Read
+    }
+
+    fn logged_in(&mut self, mechanism: &str, identity: &Identity) {
+        let user = self.settings.admins.canonical(&identity.authorized);
+        let user = user.escape_default();
+        tracing::info!("login: {} {user} {mechanism} User logged in", self.peer);
+        self.phase = if self.settings.admins.admit(identity) {
+            Phase::Admin(Box::new(Commands::new(&self.settings)))
+        } else {
+            tracing::warn!("{}: {user} is not in admins, refusing every command", self.peer);
+            Phase::Refused { lines: ShortLines::default(), left: DENIALS }
+        };
+    }
+
+    fn refused(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Next {
+        let Phase::Refused { lines, left } = &mut self.phase else { return Next::Close };
+        if lines.next(input).is_none() {
+            return Next::Read;
+        }
+        reply(out, format_args!("NO Permission denied"));
+        *left -= 1;
+        if *left == 0 { Next::Close } else { Next::Read }
+    }
+}
+
+/// COMPRESS, before and after login.
+pub(crate) fn compress(algorithm: &str, active: bool, out: &mut Vec<u8>) -> Next {
+    let name = algorithm.escape_default();
+    if active {
+        reply(out, format_args!("NO Compression already active: {name}"));
+        Next::Read
+    } else if algorithm.eq_ignore_ascii_case("DEFLATE") {
+        reply(out, format_args!("OK DEFLATE active"));
+        Next::Compress
+    } else {
+        reply(out, format_args!("NO Unknown compression algorithm: {name}"));
+        Next::Read
+    }
+}
+
+/// Appends a reply line.
+pub(crate) fn reply(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{text}\r\n");
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Peer::Address(address) => write!(f, "[{address}]"),
+            Peer::Trusted => f.write_str("[unix socket]"),
+        }
+    }
+}
