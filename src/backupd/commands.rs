@@ -11,7 +11,7 @@ use super::line::Line;
 use super::service::Service;
 use super::session::{Next, OUTPUT_LIMIT, Settings, compress};
 use super::staging::{Arrival, Staging};
-use super::verb::{self, NULL_COMMAND, UNRECOGNIZED};
+use super::verb::{self, UNRECOGNIZED};
 use crate::csync::command::{Apply, Command, CommandError, parse_command};
 use crate::csync::dlist::FileRef;
 use crate::csync::fragment::{Fragment, Fragmenter, Limits};
@@ -101,7 +101,7 @@ impl Commands {
             return self.storage_failed(&error);
         }
         if !self.known {
-            match verb::judge(self.line.head()) {
+            match verb::judge_early(self.line.head()) {
                 Some(Ok(())) => self.known = true,
                 Some(Err(text)) => return self.settle(Reply::Bad(text.to_owned())),
                 None => {}
@@ -178,6 +178,10 @@ impl Commands {
             }
         };
         self.active = true;
+        if let Err(text) = verb::judge(&text) {
+            Reply::Bad(text.to_owned()).write(out);
+            return Next::Read;
+        }
         let command = match parse_command(&text) {
             Ok(command) => command,
             Err(error) => {
@@ -196,15 +200,14 @@ impl Commands {
                 self.staging.clear();
                 answer
             }
+            // The session closes, and so commits, before the reply leaves.
             Command::Exit => {
-                self.service.close();
                 Reply::Ok("Finished".to_owned()).write(out);
                 return Next::Close;
             }
             Command::Compress(algorithm) => return compress(&algorithm, compressed, out),
             Command::Authenticate { .. } => Reply::Bad("Already authenticated".to_owned()),
-            Command::Empty => Reply::Bad(NULL_COMMAND.to_owned()),
-            Command::Starttls | Command::Restore { .. } | Command::Unknown(_) => {
+            Command::Starttls | Command::Restore { .. } | Command::Unknown(_) | Command::Empty => {
                 Reply::Bad(UNRECOGNIZED.to_owned())
             }
         };

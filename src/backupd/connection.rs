@@ -15,8 +15,6 @@ use super::session::{Next, Peer, Session, Step};
 /// Read buffer of a peer that says little, and of one that sends mail.
 const SMALL: usize = 2 << 10;
 const LARGE: usize = 256 << 10;
-/// A session is told that it is idle after this time.
-const QUIET: Duration = Duration::from_secs(5);
 /// How long a stopping server waits for a peer to take its last reply.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -27,6 +25,8 @@ pub(crate) struct Patience {
     pub(crate) login: Duration,
     /// Without a byte, after login (`sync_timeout`), and for a peer to take a reply.
     pub(crate) idle: Duration,
+    /// Without a byte, until the session lets go of locks and memory.
+    pub(crate) quiet: Duration,
 }
 
 /// Serves until the peer leaves, breaks a limit, or `stop` becomes true.
@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Waits for what comes next; bytes land in `work.input`.
     async fn wait(&mut self, work: &mut Work) -> io::Result<Event> {
-        let quiet = QUIET.min(self.patience.idle);
+        let quiet = self.patience.quiet.min(self.patience.idle);
         let (deadline, late) = if work.stranger {
             (self.login_by, Event::TooLate)
         } else if self.quiet {

@@ -30,3 +30,10 @@ pub mod service;
 pub mod session;
 pub mod staging;
 mod verb;
+
+#[cfg(test)]
+mod server_tests;
+#[cfg(test)]
+mod session_tests;
+#[cfg(test)]
+mod test_rig;

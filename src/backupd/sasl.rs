@@ -62,6 +62,8 @@ pub struct SaslOptions {
     pub servername: String,
     /// PLAIN and LOGIN are offered on an unencrypted connection (`allowplaintext`).
     pub allow_plaintext: bool,
+    /// No login below this strength of encryption (`sasl_minimum_layer`, bits).
+    pub minimum_layer: u32,
     /// Answers (plugin, option) from imapd.conf (spec: ondisk 1.5).
     pub lookup: Lookup,
 }
@@ -92,7 +94,7 @@ impl Sasl {
             servername,
             callbacks: Box::leak(Box::new(connection_callbacks(context))),
             properties: SecurityProperties {
-                min_ssf: 0,
+                min_ssf: options.minimum_layer,
                 max_ssf: 0,
                 max_buffer: 0,
                 flags: SEC_NOANONYMOUS | plain,

@@ -33,6 +33,8 @@ pub struct Limits {
     pub login: Duration,
     /// Without a byte, after login (`sync_timeout`).
     pub idle: Duration,
+    /// Without a byte, until a session lets go of locks and memory.
+    pub quiet: Duration,
 }
 
 impl Default for Limits {
@@ -42,6 +44,7 @@ impl Default for Limits {
             per_address: 100,
             login: Duration::from_secs(60),
             idle: Duration::from_secs(1800),
+            quiet: Duration::from_secs(5),
         }
     }
 }
@@ -97,7 +100,7 @@ pub async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
 
 impl Limits {
     fn patience(self) -> Patience {
-        Patience { login: self.login, idle: self.idle }
+        Patience { login: self.login, idle: self.idle, quiet: self.quiet }
     }
 }
 

@@ -16,7 +16,7 @@ use super::commands::Commands;
 use super::login::{Answer, Exchange, ShortLine, ShortLines};
 use super::service::ServiceFactory;
 use super::staging::Budget;
-use super::verb::{self, NULL_COMMAND, UNRECOGNIZED};
+use super::verb::{self, UNRECOGNIZED};
 use crate::csync::command::{Command, CommandError, parse_command};
 
 /// Octets a stranger may send in all; a login needs some hundred.
@@ -213,7 +213,7 @@ impl Session {
             }
             ShortLine::Text(text) => self.stranger_line(&text, out),
             ShortLine::TooLong(head) => {
-                let verdict = verb::judge(&head).and_then(Result::err);
+                let verdict = verb::judge(&head).err();
                 reply(out, format_args!("BAD {}", verdict.unwrap_or("Line too long")));
                 Next::Read
             }
@@ -221,6 +221,10 @@ impl Session {
     }
 
     fn stranger_line(&mut self, text: &[u8], out: &mut Vec<u8>) -> Next {
+        if let Err(text) = verb::judge(text) {
+            reply(out, format_args!("BAD {text}"));
+            return Next::Read;
+        }
         match parse_command(text) {
             Ok(Command::Authenticate { mech, initial }) => {
                 let authority = self.settings.authority.as_deref();
@@ -238,10 +242,9 @@ impl Session {
                 return Next::Close;
             }
             Ok(Command::Compress(algorithm)) => return compress(&algorithm, self.compressed, out),
-            Ok(Command::Empty) => reply(out, format_args!("BAD {NULL_COMMAND}")),
-            Ok(Command::Starttls | Command::Restore { .. } | Command::Unknown(_)) => {
-                reply(out, format_args!("BAD {UNRECOGNIZED}"));
-            }
+            Ok(
+                Command::Starttls | Command::Restore { .. } | Command::Unknown(_) | Command::Empty,
+            ) => reply(out, format_args!("BAD {UNRECOGNIZED}")),
             Err(error) => reply(out, format_args!("BAD {error}")),
         }
         Next::Read

@@ -10,21 +10,22 @@ pub(crate) const NULL_COMMAND: &str = "Null command";
 const KNOWN: [&str; 7] = ["NOOP", "RESTART", "EXIT", "GET", "APPLY", "COMPRESS", "AUTHENTICATE"];
 const LONGEST: usize = "AUTHENTICATE".len();
 
-/// Looks at the beginning of a line: fine, or the text to answer `BAD` with, or `None` when it is too
-/// short to tell. `KNOWN` words without arguments can only be told at the end of the line, so what a
-/// complete line means is not decided here.
-pub(crate) fn judge(head: &[u8]) -> Option<Result<(), &'static str>> {
-    let Some(space) = memchr::memchr(b' ', head) else {
-        return (head.len() > LONGEST).then_some(Err(UNRECOGNIZED));
-    };
-    let word = &head[..space];
-    Some(if word.is_empty() {
+/// Judges a complete line: fine, or the text to answer `BAD` with.
+pub(crate) fn judge(line: &[u8]) -> Result<(), &'static str> {
+    let word = line.split(|&byte| byte == b' ').next().unwrap_or_default();
+    if word.is_empty() {
         Err(NULL_COMMAND)
     } else if KNOWN.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes())) {
         Ok(())
     } else {
         Err(UNRECOGNIZED)
-    })
+    }
+}
+
+/// Judges a line by its beginning; `None` when that is too short.
+pub(crate) fn judge_early(head: &[u8]) -> Option<Result<(), &'static str>> {
+    let has_word = memchr::memchr(b' ', head).is_some() || head.len() > LONGEST;
+    has_word.then(|| judge(head))
 }
 
 #[cfg(test)]
@@ -32,11 +33,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn told_as_soon_as_possible() {
+    fn told_as_soon_as_possible_and_at_the_end() {
         for (head, verdict) in [
             ("", None),
             ("AP", None),
-            ("APPLY", None),
+            ("RESTORE", None),
             ("APPLY ", Some(Ok(()))),
             ("apply MAILBOX", Some(Ok(()))),
             ("APPLYING ", Some(Err(UNRECOGNIZED))),
@@ -45,7 +46,15 @@ mod tests {
             ("\u{1}\u{2}\u{3}junkjunkjunk", Some(Err(UNRECOGNIZED))),
             (" GET USER x", Some(Err(NULL_COMMAND))),
         ] {
-            assert_eq!(judge(head.as_bytes()), verdict, "{head}");
+            assert_eq!(judge_early(head.as_bytes()), verdict, "{head}");
+        }
+        for (line, verdict) in [
+            ("", Err(NULL_COMMAND)),
+            ("exit", Ok(())),
+            ("RESTORE", Err(UNRECOGNIZED)),
+            ("STARTTLS", Err(UNRECOGNIZED)),
+        ] {
+            assert_eq!(judge(line.as_bytes()), verdict, "{line}");
         }
     }
 }

@@ -5,11 +5,13 @@
 //! literals and the final line end. Splitting bytes into lines and bounding their tokens is the
 //! fragmenter's work, what a line means is told in [`super::command`].
 
+mod copy;
 mod parser;
 mod print;
 mod value;
 
+pub use copy::copy_with_literals;
 pub use parser::{DlistError, DlistRule, ListEnd, MAX_DEPTH, Parser};
-pub use print::{Literal, print_number, print_string};
+pub use print::{Literal, print_number, print_string, print_word};
 pub(crate) use value::parse_u64;
 pub use value::{FileRef, KvList, Value};

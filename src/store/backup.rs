@@ -10,10 +10,12 @@ use lru::LruCache;
 
 use super::data_file::DataFile;
 use super::error::{Result, StoreError};
-use super::index::{Index, MessageRow, State};
+use super::entry::{self, Entry};
+use super::index::{Index, MessageRow, SieveRow, State};
 use super::member::MemberReader;
 use super::scan::{Visitor, scan};
 use super::sidecar;
+use crate::csync::command::Apply;
 use crate::csync::dlist::FileRef;
 use crate::types::{Guid, GuidHasher};
 
@@ -155,6 +157,35 @@ impl Backup {
         self.read_from(row, None)
     }
 
+    /// The text of a sieve script, checked.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it is not where the index says.
+    pub fn read_sieve(&self, row: &SieveRow) -> Result<Vec<u8>> {
+        let fail = |e| self.damaged(row.chunk_id, row.offset, Some(row.guid), e);
+        let mut reader = match self.index.seek_point(row.chunk_id, row.offset)? {
+            Some(point) => MemberReader::resume(
+                self.data.file().clone(),
+                point.file_offset,
+                self.length,
+                point.offset,
+            ),
+            None => self.chunk(row.chunk_id)?,
+        };
+        skip_to(&mut reader, row.offset).map_err(fail)?;
+        let mut line = OneLine(Vec::new());
+        scan(&mut reader, &mut line).map_err(fail)?;
+        match entry::parse(&line.0) {
+            Entry::Apply(_, Apply::Sieve { content, .. }) if Guid::of(&content) == row.guid => {
+                Ok(content)
+            }
+            _ => {
+                let reason = "the script is not in its line";
+                Err(fail(io::Error::new(io::ErrorKind::InvalidData, reason)))
+            }
+        }
+    }
+
     fn read_from(&self, row: &MessageRow, start: Option<(u64, u64)>) -> Result<Arc<[u8]>> {
         let fail = |e| self.damaged(row.chunk_id, row.offset, Some(row.guid), e);
         let file = self.data.file().clone();
@@ -195,6 +226,16 @@ impl Backup {
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the text of the first line.
+struct OneLine(Vec<u8>);
+
+impl Visitor for OneLine {
+    fn line(&mut self, _offset: u64, text: &[u8]) -> bool {
+        self.0.extend_from_slice(text);
+        false
     }
 }
 

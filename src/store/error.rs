@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::catalog::CatalogError;
 use crate::types::Guid;
 
 /// An error of the store; `Display` is the short text that C's tools print.
@@ -71,6 +72,9 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// backups.db does not do what it should.
+    #[error("System I/O error")]
+    Catalog(#[from] CatalogError),
     /// An earlier write failed; memory is no longer trusted (the next open recovers from disk).
     #[error("System I/O error")]
     Poisoned {
@@ -107,6 +111,7 @@ impl StoreError {
                 )
             }
             StoreError::BadCommand { reason } => format!("bad command: {reason}"),
+            StoreError::Catalog(error) => error.to_string(),
             StoreError::Poisoned { path } => {
                 format!(
                     "{}: an earlier write failed, the backup is reopened next time",

@@ -163,6 +163,11 @@ pub fn parse_apply(text: &[u8]) -> Result<Apply<'_>> {
     parse(Parser::new(text))
 }
 
+/// As [`parse_apply`] from an offset of a longer text, from which errors count.
+pub(crate) fn parse_apply_at(text: &[u8], offset: usize) -> Result<Apply<'_>> {
+    parse(Parser::starting_at(text, offset))
+}
+
 pub(super) fn parse(mut parser: Parser<'_>) -> Result<Apply<'_>> {
     let syntax = CommandError::syntax("APPLY");
     let name = parser.key().map_err(syntax)?.to_ascii_uppercase();
@@ -175,7 +180,7 @@ pub(super) fn parse(mut parser: Parser<'_>) -> Result<Apply<'_>> {
             let local = base.len() < name.len();
             mailbox::parse(parser.without_files(), local).map(Apply::Mailbox)
         }
-        "MESSAGE" => message(&whole_value(&mut parser)?),
+        "MESSAGE" => message(whole_value(&mut parser)?),
         _ if NAMES.contains(&base) => from_value(base, &whole_value(&mut parser.without_files())?),
         _ => Ok(Apply::Unknown(name)),
     }
@@ -188,12 +193,12 @@ fn whole_value(parser: &mut Parser<'_>) -> Result<Value> {
     Ok(value)
 }
 
-fn message(value: &Value) -> Result<Apply<'static>> {
-    let element = |key: &str, value: &Value| match value {
-        Value::File(_) | Value::Nil => Ok(value.clone()),
-        _ => Err(CommandError::bad(key, "has an element that is no file")),
-    };
-    Ok(Apply::Message(fields::list("MESSAGE", value, element)?))
+fn message(value: Value) -> Result<Apply<'static>> {
+    let is_element = |value: &Value| matches!(value, Value::File(_) | Value::Nil);
+    match value {
+        Value::List(elements) if elements.iter().all(is_element) => Ok(Apply::Message(elements)),
+        _ => Err(CommandError::bad("MESSAGE", "is no list of files")),
+    }
 }
 
 /// The names that [`from_value`] knows.

@@ -50,7 +50,9 @@ impl CommandError {
 
     /// For `map_err` on everything read by a [`Parser`](crate::csync::dlist::Parser). A file where
     /// none belongs is well-formed: it counts as bad parameters (spec: csync 2.4).
-    pub(super) fn syntax(verb: &'static str) -> impl Fn(DlistError) -> CommandError + Copy {
+    pub(in crate::csync) fn syntax(
+        verb: &'static str,
+    ) -> impl Fn(DlistError) -> CommandError + Copy {
         move |DlistError { offset, rule }| match rule {
             DlistRule::UnexpectedFile => CommandError::bad(verb, "has a file where none belongs"),
             _ => CommandError::Syntax { verb, offset, rule },

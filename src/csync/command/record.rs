@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::CommandError;
-use crate::csync::dlist::{KvList, Literal, Parser, Value, print_number};
+use crate::csync::dlist::{KvList, Literal, Parser, Value, print_number, print_word};
 use crate::types::Guid;
 
 /// The pseudo flag of messages that the client has expunged.
@@ -80,7 +80,7 @@ impl Record {
         print_item(out, "%(UID ", self.uid.into());
         print_item(out, " MODSEQ ", self.modseq);
         print_item(out, " LAST_UPDATED ", self.last_updated.cast_unsigned());
-        self.print_flags(out);
+        self.print_flags(out, literal);
         print_item(out, " INTERNALDATE ", self.internaldate.cast_unsigned());
         if let Some(size) = self.size {
             print_item(out, " SIZE ", size);
@@ -98,7 +98,7 @@ impl Record {
         out.push(b')');
     }
 
-    fn print_flags(&self, out: &mut Vec<u8>) {
+    fn print_flags(&self, out: &mut Vec<u8>, literal: Literal) {
         let is_kept = |flag: &&String| {
             ["\\Deleted", "\\Answered", "\\Flagged", "\\Draft"].contains(&flag.as_str())
         };
@@ -111,7 +111,7 @@ impl Record {
             if i > 0 {
                 out.push(b' ');
             }
-            out.extend_from_slice(flag.as_bytes());
+            print_word(flag.as_bytes(), out, literal);
         }
         out.push(b')');
     }

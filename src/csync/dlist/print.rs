@@ -24,8 +24,8 @@ impl Value {
     pub fn print(&self, out: &mut Vec<u8>, literal: Literal) {
         match self {
             Value::Nil => out.extend_from_slice(b"NIL"),
-            Value::Atom(word) if is_bare(word) => out.extend_from_slice(word),
-            Value::Atom(octets) | Value::String(octets) => print_string(octets, out, literal),
+            Value::Atom(word) => print_word(word, out, literal),
+            Value::String(octets) => print_string(octets, out, literal),
             Value::List(values) => print_list(values, out, literal),
             Value::KvList(items) => items.print(out, literal),
             Value::File(file) => file.print(out, literal),
@@ -82,6 +82,16 @@ impl FileRef {
     }
 }
 
+/// Appends a word raw, as C writes flags; one that could not be read back as the same word is
+/// printed as a string.
+pub fn print_word(word: &[u8], out: &mut Vec<u8>, literal: Literal) {
+    if is_bare(word) {
+        out.extend_from_slice(word)
+    } else {
+        print_string(word, out, literal)
+    }
+}
+
 /// Appends a string as atom, quoted string or literal (spec: csync 2.3).
 pub fn print_string(octets: &[u8], out: &mut Vec<u8>, literal: Literal) {
     match form(octets) {
@@ -92,14 +102,18 @@ pub fn print_string(octets: &[u8], out: &mut Vec<u8>, literal: Literal) {
             out.push(b'"');
         }
         Form::Literal => {
-            let plus = match literal {
-                Literal::Sync => "",
-                Literal::NonSync => "+",
-            };
-            append(out, format_args!("{{{}{plus}}}\r\n", octets.len()));
+            print_literal_header(octets.len(), out, literal);
             out.extend_from_slice(octets);
         }
     }
+}
+
+pub(super) fn print_literal_header(size: usize, out: &mut Vec<u8>, literal: Literal) {
+    let plus = match literal {
+        Literal::Sync => "",
+        Literal::NonSync => "+",
+    };
+    append(out, format_args!("{{{size}{plus}}}\r\n"));
 }
 
 /// Appends a decimal number.

@@ -138,6 +138,14 @@ impl KvList {
         self.get(key)?.as_u32()
     }
 
+    /// Replaces the value of the first item with this key, or appends one.
+    pub fn set(&mut self, key: &str, value: Value) {
+        match self.0.iter_mut().find(|(k, _)| k == key) {
+            Some((_, slot)) => *slot = value,
+            None => self.push(key, value),
+        }
+    }
+
     /// Appends an item.
     pub fn push(&mut self, key: impl Into<String>, value: Value) {
         self.0.push((key.into(), value));

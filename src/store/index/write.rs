@@ -291,18 +291,10 @@ impl Index {
                 params![mailbox.id, new, rename.partition, rename.uidvalidity],
             )?;
             if let Some(mut header) = self.header(mailbox.id)? {
-                set_key(&mut header.keys, "MBOXNAME", Value::string(new));
-                set_key(
-                    &mut header.keys,
-                    "UIDVALIDITY",
-                    Value::number(rename.uidvalidity.into()),
-                );
+                header.keys.set("MBOXNAME", Value::string(new));
+                header.keys.set("UIDVALIDITY", Value::number(rename.uidvalidity.into()));
                 if let Some(partition) = &rename.partition {
-                    set_key(
-                        &mut header.keys,
-                        "PARTITION",
-                        Value::string(partition.as_str()),
-                    );
+                    header.keys.set("PARTITION", Value::string(partition.as_str()));
                 }
                 self.set_header(mailbox.id, &header)?;
             }
@@ -312,7 +304,7 @@ impl Index {
             .into_iter()
             .filter(|f| f.mboxname == old)
         {
-            set_key(&mut folder.keys, "MBOXNAME", Value::string(new));
+            folder.keys.set("MBOXNAME", Value::string(new));
             let sql = "UPDATE cb_intermediate SET mboxname = ?2, header = ?3 WHERE uniqueid = ?1";
             self.run(sql, params![folder.uniqueid, new, print_keys(&folder.keys)])?;
         }
@@ -673,11 +665,4 @@ fn text(keys: &KvList, key: &str) -> Option<String> {
     keys.get(key)?
         .as_bytes()
         .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-}
-
-fn set_key(keys: &mut KvList, key: &str, value: Value) {
-    match keys.0.iter_mut().find(|(k, _)| k == key) {
-        Some((_, slot)) => *slot = value,
-        None => keys.0.push((key.to_owned(), value)),
-    }
 }

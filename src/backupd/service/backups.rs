@@ -1,0 +1,173 @@
+//! The backups that one connection has at hand: those it appends to, held locked until RESTART,
+//! idleness or the end, and those it only looks into, let go at once. Left out: what is asked and
+//! answered (`get`, `apply`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, warn};
+
+use crate::csync::response::{Code, Reply};
+use crate::store::{Appender, Backup, Index, Lock, Result, StoreError};
+use crate::types::BackupKey;
+
+/// Backups open for appending in one connection; `sync_client -A` walks over all users without
+/// ever saying RESTART (spec: csync 8.6).
+const MOST_OPEN: usize = 8;
+/// How long to wait for another connection to let go before saying LOCKED.
+const PATIENCE: Duration = Duration::from_millis(1500);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where backups are: backups.db and the partitions.
+pub trait Locator: Send + Sync {
+    /// The data file of a key; None when there is no backup.
+    fn find(&self, key: &BackupKey) -> Result<Option<PathBuf>>;
+    /// The data file of a key, made when there is none.
+    fn find_or_create(&self, key: &BackupKey) -> Result<PathBuf>;
+}
+
+/// The backups of one connection.
+pub struct Backups {
+    locator: Arc<dyn Locator>,
+    /// Oldest first.
+    open: Vec<(BackupKey, Appender)>,
+}
+
+impl Backups {
+    /// None open yet.
+    pub fn new(locator: Arc<dyn Locator>) -> Backups {
+        Backups { locator, open: Vec::new() }
+    }
+
+    /// Works on the backup of `key`, made if need be. After an error it is closed, so that the
+    /// next use recovers from disk.
+    pub fn append<T>(
+        &mut self,
+        key: &BackupKey,
+        work: impl FnOnce(&mut Appender) -> Result<T>,
+    ) -> Result<T> {
+        if self.position(key).is_none() {
+            let path = self.locator.find_or_create(key)?;
+            self.open_appender(key, path)?;
+        }
+        self.work_on(key, work)
+    }
+
+    /// Works on the backup of `key` if there is one.
+    pub fn append_existing<T>(
+        &mut self,
+        key: &BackupKey,
+        work: impl FnOnce(&mut Appender) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if self.position(key).is_none() {
+            let Some(path) = self.locator.find(key)? else { return Ok(None) };
+            self.open_appender(key, path)?;
+        }
+        self.work_on(key, work).map(Some)
+    }
+
+    /// Asks the index of a backup; None when there is no such backup. Leaves no trace.
+    pub fn ask<T>(
+        &mut self,
+        key: &BackupKey,
+        question: impl FnOnce(&Index) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if let Some(at) = self.position(key) {
+            return question(self.open[at].1.index()).map(Some);
+        }
+        let Some(path) = self.locator.find(key)? else { return Ok(None) };
+        let backup = patiently(|| Backup::open(&path, Lock::Shared { wait: false }));
+        match backup {
+            Ok(backup) if backup.is_current()? => question(backup.index()).map(Some),
+            Ok(_) | Err(StoreError::InvalidFormat { .. }) => {
+                // A crash, or C, was here: what we answer must be true.
+                self.open_appender(key, path)?;
+                self.work_on(key, |appender| question(appender.index())).map(Some)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Opens a backup for reading messages; what this connection has open for it is closed first.
+    pub fn read(&mut self, key: &BackupKey) -> Result<Option<Backup>> {
+        if let Some(at) = self.position(key) {
+            let (_, appender) = self.open.remove(at);
+            appender.finish()?;
+        }
+        let Some(path) = self.locator.find(key)? else { return Ok(None) };
+        patiently(|| Backup::open(&path, Lock::Shared { wait: false })).map(Some)
+    }
+
+    /// Ends all chunks and lets go of all locks. What fails here is recovered at the next open:
+    /// everything acknowledged is on disk.
+    pub fn finish(&mut self) {
+        for (key, appender) in self.open.drain(..) {
+            if let Err(e) = appender.finish() {
+                error!(%key, error = e.detail(), "closing a backup failed");
+            }
+        }
+    }
+
+    fn position(&self, key: &BackupKey) -> Option<usize> {
+        self.open.iter().position(|(open, _)| open == key)
+    }
+
+    fn open_appender(&mut self, key: &BackupKey, path: PathBuf) -> Result<()> {
+        while self.open.len() >= MOST_OPEN {
+            let (key, oldest) = self.open.remove(0);
+            if let Err(e) = oldest.finish() {
+                error!(%key, error = e.detail(), "closing a backup failed");
+            }
+        }
+        let appender = patiently(|| Appender::open(&path, false))?;
+        self.open.push((key.clone(), appender));
+        Ok(())
+    }
+
+    fn work_on<T>(
+        &mut self,
+        key: &BackupKey,
+        work: impl FnOnce(&mut Appender) -> Result<T>,
+    ) -> Result<T> {
+        let Some(at) = self.position(key) else {
+            return Err(StoreError::Missing { what: PathBuf::from(key.as_str()) });
+        };
+        let result = work(&mut self.open[at].1);
+        if let Err(e) = &result {
+            if !matches!(e, StoreError::BadCommand { .. }) {
+                warn!(%key, error = e.detail(), "closing the backup after an error");
+                self.open.remove(at);
+            }
+        }
+        result
+    }
+}
+
+/// Tries again for a while as long as somebody else has the lock.
+fn patiently<T>(mut open: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match open() {
+            Err(StoreError::Locked { .. }) if waited < PATIENCE => {
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// What a client is told about trouble of ours. LOCKED is the only refusal it takes as "later":
+/// it defers this user and goes on with the others (spec: csync 3.2).
+pub fn refusal(key: &BackupKey, error: &StoreError) -> Reply {
+    match error {
+        StoreError::BadCommand { reason } => Reply::No(Code::BadParameters, reason.clone()),
+        StoreError::Locked { .. } => Reply::No(Code::MailboxLocked, "Mailbox is locked".to_owned()),
+        _ => {
+            error!(%key, error = error.detail(), "a command was put off");
+            let text = "The backup can't be written now, see the backup server's log";
+            Reply::No(Code::MailboxLocked, text.to_owned())
+        }
+    }
+}
