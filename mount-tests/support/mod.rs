@@ -1,0 +1,63 @@
+//! What all mount tests need: mounts that go away with the test, and backups to mount.
+
+mod backup;
+mod mount;
+mod site;
+
+pub use backup::{LOG_TIME, Scratch, fixture, internaldate, message};
+pub use mount::{Mount, can_mount, is_mounted, mount_device, run, wait, wait_for_mount_table};
+
+pub use site::Site;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// All files below a directory, sorted, with their paths from there.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(at) = todo.pop() {
+        for entry in std::fs::read_dir(&at).unwrap() {
+            let path = entry.unwrap().path();
+            match path.symlink_metadata().unwrap().is_dir() {
+                true => todo.push(path),
+                false => found.push(path.strip_prefix(dir).unwrap().to_owned()),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Runs a program of the system, which must succeed; its standard output.
+pub fn sh(command: &mut Command) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{command:?}: {status}\n{stderr}");
+    String::from_utf8(stdout).unwrap()
+}
+
+/// Whether a program is installed; says so if a test has to do without.
+pub fn has(program: &str) -> bool {
+    let found = Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .output();
+    let found = found.unwrap().status.success() || Path::new(program).exists();
+    if !found {
+        skip(&format!("{program} is not installed"));
+    }
+    found
+}
+
+/// Says that something was not tested.
+pub fn skip(why: &str) {
+    eprintln!("SKIPPED: {why}");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "nothing may be skipped in CI: {why}"
+    );
+}
