@@ -1,4 +1,29 @@
-//! What is on disk: data files, indexes, backups.db.
+//! What is on disk: data files, indexes, backups.db (docs/FORMAT.md has the bytes).
+//!
+//! The data file is the truth, the index a cache of it. Writers ([`Appender`]) go data → sync →
+//! index; readers ([`Backup`]) check every message against its GUID. The store is synchronous and
+//! asks no clock: times come in as arguments.
+//!
+//! # Who keeps whom out
+//! All locks are fcntl locks on the whole data file, as C takes them, ours as OFD locks.
+//!
+//! | | append | read (shared) | read (no lock) | C's tools and backupd |
+//! |---|---|---|---|---|
+//! | append (exclusive) | waits or `Locked` | waits or `Locked` | goes on | waits or `Locked` |
+//! | read (shared) | waits or `Locked` | goes on | goes on | waits or `Locked` |
+//! | read (no lock) | goes on: the file only grows, the index is a private copy | goes on | goes on | goes on |
+//!
+//! backups.db has a lock of its own ([`catalog`]), held for one call. A data file's lock is never
+//! asked for while that one is held.
+//!
+//! # What a crash may leave, and who mends it
+//! | left behind | mended by |
+//! |---|---|
+//! | bytes behind the last indexed chunk, torn or whole | the next `Appender::open` |
+//! | SQLite's journal beside the index | SQLite, at the next open |
+//! | `X.new` from a rewrite that was not finished | the next rewrite removes it |
+//! | a data file that backups.db does not name (crash while creating) | nothing yet; it is empty |
+//! | a DIRTY backups.db | the next call of [`catalog`] |
 
 pub mod appender;
 pub mod backup;
@@ -14,7 +39,9 @@ pub mod member;
 pub mod partition;
 mod placement;
 mod recover;
+mod replay;
 pub mod scan;
+mod survey;
 pub mod twoskip;
 pub mod verify;
 

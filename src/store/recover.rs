@@ -13,23 +13,20 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use sha1::{Digest, Sha1};
 use tracing::{error, info, warn};
 
 use super::data_file::DataFile;
-use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
 use super::hash::FileHash;
-use super::index::{Index, Place, SeekPoint, State};
-use super::member::{MemberEnd, MemberReader, closing_bytes, hex};
-use super::scan::{CHUNK_START, Flushed, ScanEnd, Visitor, scan};
+use super::index::{ChunkRow, Index, State};
 use super::layout;
-
-/// Seek points closer than this are not worth a row.
-const POINT_BYTES: u64 = 32 * 1024;
+use super::member::{MemberReader, closing_bytes, hex};
+use super::replay::replay;
+use super::scan::{Flushed, ScanEnd};
+use super::survey::{Piece, Plan, copy_range, survey};
 
 /// A backup ready to be appended to: everything in the file is indexed and hashed.
 pub struct Opened {
@@ -110,7 +107,7 @@ fn take_in_foreign(data: &DataFile, index: &Index) -> Result<FileHash> {
     Ok(hash)
 }
 
-fn next_offset(chunks: &[super::index::ChunkRow], offset: u64) -> Option<u64> {
+fn next_offset(chunks: &[ChunkRow], offset: u64) -> Option<u64> {
     chunks
         .iter()
         .map(|chunk| chunk.offset)
@@ -150,116 +147,6 @@ fn recover_tail(opened: &mut Opened) -> Result<()> {
         close_in_place(&opened.data, *start, *kept)?;
     }
     index_members(opened)
-}
-
-/// One member of the tail, whole or not.
-struct Piece {
-    start: u64,
-    /// Where it was cut and how far its complete lines reach; None: not one.
-    kept: Option<Flushed>,
-    /// Where the member ends if it is whole.
-    end: Option<u64>,
-}
-
-impl Piece {
-    fn torn(&self) -> bool {
-        self.end.is_none()
-    }
-}
-
-/// What a crash (or several of them, of several programs) left.
-struct Plan {
-    pieces: Vec<Piece>,
-}
-
-impl Plan {
-    /// A torn member with others behind it can't be closed where it stands.
-    fn needs_rewrite(&self) -> bool {
-        self.pieces.iter().rev().skip(1).any(Piece::torn)
-    }
-}
-
-/// Finds the members of the tail and how much of each can be kept. Touches nothing.
-fn survey(data: &DataFile, start: u64, length: u64) -> Result<Plan> {
-    let mut pieces = Vec::new();
-    let mut at = start;
-    while at < length {
-        let piece = survey_member(data, at, length)?;
-        let from = piece.kept.map_or(at + 1, |kept| kept.file_offset);
-        let next = match piece.end {
-            Some(end) => Some(end),
-            None => data.io(find_member(data.file(), from.max(at + 1), length))?,
-        };
-        pieces.push(piece);
-        match next {
-            Some(next) => at = next,
-            None => break,
-        }
-    }
-    Ok(Plan { pieces })
-}
-
-fn survey_member(data: &DataFile, start: u64, length: u64) -> Result<Piece> {
-    let mut cuts = Cuts::default();
-    let end = match MemberReader::open(data.file().clone(), start, length) {
-        Ok(mut reader) => data.io(scan(&mut reader, &mut cuts))?,
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => ScanEnd::Truncated,
-        Err(e) => return data.io(Err(e)),
-    };
-    if let ScanEnd::Complete(end) = end {
-        return Ok(Piece {
-            start,
-            kept: cuts.0.last().copied(),
-            end: Some(end),
-        });
-    }
-    // A mark inside the data can look like a flush: what is kept must really close.
-    while let Some(&kept) = cuts.0.last() {
-        if data.io(closes(data.file(), start, kept))? {
-            return Ok(Piece {
-                start,
-                kept: Some(kept),
-                end: None,
-            });
-        }
-        cuts.0.pop();
-    }
-    Ok(Piece {
-        start,
-        kept: None,
-        end: None,
-    })
-}
-
-/// The member from `start`, cut at `kept`, inflates to its end once it is closed.
-fn closes(file: &File, start: u64, kept: Flushed) -> io::Result<bool> {
-    let copy = tempfile::tempfile()?;
-    copy_range(file, &copy, start, kept.file_offset)?;
-    use std::os::unix::fs::FileExt;
-    let end = kept.file_offset - start;
-    copy.write_all_at(&closing_bytes(kept.crc, kept.offset), end)?;
-    let length = copy.metadata()?.len();
-    let mut reader = MemberReader::open(Arc::new(copy), 0, length)?;
-    let read = io::copy(&mut reader, &mut io::sink());
-    Ok(matches!(read, Ok(n) if n == kept.offset)
-        && reader.end() == Some(MemberEnd::Complete(length)))
-}
-
-fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
-    use std::os::unix::fs::FileExt;
-    let mut buf = vec![0; 256 * 1024];
-    let mut at = start;
-    let base = to.metadata()?.len();
-    while at < end {
-        let want = (end - at).min(buf.len() as u64) as usize;
-        let n = from.read_at(&mut buf[..want], at)?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        to.write_all_at(&buf[..n], base + at - start)?;
-        at += n as u64;
-    }
-    Ok(())
 }
 
 /// Cuts the torn rest off the last member and closes it; one that holds no complete line goes.
@@ -361,159 +248,3 @@ fn chunk_sha1(data: &DataFile, start: u64, length: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// What a replay went through.
-pub(super) struct Pass {
-    pub(super) end: ScanEnd,
-    pub(super) lines: u64,
-    pub(super) first_time: i64,
-    pub(super) last_time: i64,
-    /// Uncompressed bytes of the chunk.
-    pub(super) length: u64,
-}
-
-/// Applies all lines of the member at file offset `start` to the index as chunk `chunk_id`.
-pub(super) fn replay(
-    data: &DataFile,
-    index: &Index,
-    chunk_id: i64,
-    start: u64,
-    limit: u64,
-) -> Result<Pass> {
-    let mut reader = match MemberReader::open(data.file().clone(), start, limit) {
-        Ok(reader) => reader,
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-            let end = ScanEnd::Damaged {
-                offset: 0,
-                reason: e.to_string(),
-            };
-            return Ok(Pass {
-                end,
-                lines: 0,
-                first_time: 0,
-                last_time: 0,
-                length: 0,
-            });
-        }
-        Err(e) => return data.io(Err(e)),
-    };
-    let mut replayer = Replayer {
-        index,
-        chunk_id,
-        lines: 0,
-        times: None,
-        point: 0,
-        path: data.path(),
-        error: None,
-    };
-    let end = data.io(scan(&mut reader, &mut replayer))?;
-    if let Some(error) = replayer.error {
-        return Err(error);
-    }
-    let (first_time, last_time) = replayer.times.unwrap_or((0, 0));
-    let (lines, length) = (replayer.lines, reader.produced());
-    Ok(Pass {
-        end,
-        lines,
-        first_time,
-        last_time,
-        length,
-    })
-}
-
-struct Replayer<'a> {
-    index: &'a Index,
-    chunk_id: i64,
-    lines: u64,
-    times: Option<(i64, i64)>,
-    /// Uncompressed offset of the last seek point.
-    point: u64,
-    path: &'a Path,
-    error: Option<StoreError>,
-}
-
-impl Visitor for Replayer<'_> {
-    fn line(&mut self, offset: u64, text: &[u8]) -> bool {
-        self.lines += 1;
-        match entry::parse(text) {
-            Entry::Apply(time, apply) => {
-                let first = self.times.map_or(time, |(first, _)| first);
-                let last = self.times.map_or(time, |(_, last)| last.max(time));
-                self.times = Some((first, last));
-                let place = Place {
-                    chunk_id: self.chunk_id,
-                    offset,
-                    time,
-                };
-                self.error = self.index.apply(&apply, place).err();
-            }
-            Entry::Other(reason) => {
-                let path = PathBuf::from(self.path);
-                warn!(path = %path.display(), chunk = self.chunk_id, offset, reason, "odd line");
-            }
-        }
-        self.error.is_none()
-    }
-
-    fn flushed(&mut self, at: Flushed) {
-        if at.offset - self.point >= POINT_BYTES {
-            self.point = at.offset;
-            let point = SeekPoint {
-                offset: at.offset,
-                file_offset: at.file_offset,
-            };
-            let added = self.index.add_seek_point(self.chunk_id, point);
-            self.error = self.error.take().or(added.err());
-        }
-    }
-}
-
-/// Remembers where a chunk could be cut.
-#[derive(Default)]
-struct Cuts(Vec<Flushed>);
-
-impl Visitor for Cuts {
-    fn line(&mut self, _offset: u64, _text: &[u8]) -> bool {
-        true
-    }
-
-    fn flushed(&mut self, at: Flushed) {
-        // Behind the start line alone there is nothing to keep.
-        if at.offset > CHUNK_START.len() as u64 {
-            self.0.push(at);
-        }
-    }
-}
-
-/// The next place that looks like the start of a member.
-fn find_member(file: &File, from: u64, limit: u64) -> io::Result<Option<u64>> {
-    use std::os::unix::fs::FileExt;
-    const START: [u8; 4] = [0x1f, 0x8b, 8, 0];
-    let mut buf = vec![0; 1 << 20];
-    let mut at = from;
-    while at < limit {
-        let want = (limit - at).min(buf.len() as u64) as usize;
-        let n = file.read_at(&mut buf[..want], at)?;
-        if n < START.len() {
-            break;
-        }
-        for found in memchr::memmem::find_iter(&buf[..n], &START) {
-            let candidate = at + found as u64;
-            if starts_chunk(file, candidate, limit) {
-                return Ok(Some(candidate));
-            }
-        }
-        at += (n - (START.len() - 1)) as u64;
-    }
-    Ok(None)
-}
-
-/// The first bytes of a member inflate to the start line of a chunk.
-fn starts_chunk(file: &File, start: u64, limit: u64) -> bool {
-    let read = || -> io::Result<bool> {
-        let mut reader = MemberReader::open(Arc::new(file.try_clone()?), start, limit)?;
-        let mut first = vec![0; CHUNK_START.len()];
-        io::Read::read_exact(&mut reader, &mut first)?;
-        Ok(first == CHUNK_START.as_bytes())
-    };
-    read().unwrap_or(false)
-}

@@ -1,11 +1,13 @@
 //! The index: one SQLite file beside each data file, a cache of what the data file says
 //! (spec: ondisk 5). The only SQL of the house is in this room: `schema` makes the tables, `rows`
-//! names their columns, `read` answers, `write` says what a command means.
+//! names their columns, `read` answers, `write` says what a command means, `record` what
+//! a record does, `state` keeps what only we know.
 //!
 //! C's tables are filled as C expects. What they cannot hold stands in tables named `cb_…`, which
 //! C ignores; `cb_state` carries the watermark that tells whether C has been here since.
 
 mod read;
+mod record;
 mod rows;
 mod schema;
 mod state;
