@@ -10,6 +10,7 @@
 pub mod backupd;
 pub mod config;
 pub mod csync;
+pub mod csync_client;
 pub mod fs;
 pub mod store;
 pub mod tools;

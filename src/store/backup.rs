@@ -14,7 +14,7 @@ use super::entry::{self, Entry};
 use super::index::{Index, MessageRow, SieveRow, State};
 use super::member::MemberReader;
 use super::scan::{Visitor, scan};
-use super::sidecar;
+use super::layout;
 use crate::csync::command::Apply;
 use crate::csync::dlist::FileRef;
 use crate::types::{Guid, GuidHasher};
@@ -63,7 +63,7 @@ impl Backup {
             Lock::None => DataFile::open_unlocked(path)?,
         };
         let length = data.len()?;
-        let index_path = sidecar::index(path);
+        let index_path = layout::index(path);
         let index = match lock {
             Lock::None => Index::snapshot(&index_path)?,
             _ if length == 0 && !index_path.exists() => Index::empty(&index_path)?,
@@ -222,6 +222,12 @@ impl Backup {
             },
             _ => StoreError::Io { path, source: e },
         }
+    }
+
+    /// Gives back memory that is only kept for the next question.
+    pub fn rest(&self) {
+        *self.cache() = Cache::new();
+        self.index.rest();
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::catalog::CatalogError;
-use crate::types::Guid;
+use crate::types::{BackupKey, Guid};
 
 /// An error of the store; `Display` is the short text that C's tools print.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,14 @@ pub enum StoreError {
         /// What was found.
         reason: String,
     },
+    /// No partition for a new backup.
+    #[error("unable to make backup path for {key}: {reason}")]
+    NoPlace {
+        /// Whose backup.
+        key: BackupKey,
+        /// Why.
+        reason: String,
+    },
     /// A command that can't be written as a line; nothing was appended.
     #[error("bad command: {reason}")]
     BadCommand {
@@ -110,6 +118,7 @@ impl StoreError {
                     path.display()
                 )
             }
+            StoreError::NoPlace { .. } => self.to_string(),
             StoreError::BadCommand { reason } => format!("bad command: {reason}"),
             StoreError::Catalog(error) => error.to_string(),
             StoreError::Poisoned { path } => {

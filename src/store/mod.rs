@@ -12,14 +12,15 @@ pub mod layout;
 pub mod lock;
 pub mod member;
 pub mod partition;
+mod placement;
 mod recover;
 pub mod scan;
-mod sidecar;
 pub mod twoskip;
 
 pub use appender::{Appender, Body};
 pub use backup::{Backup, Lock};
 pub use error::{Result, StoreError};
+pub use placement::Placement;
 pub use index::{
     ChunkRow, Index, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow,
     SubscriptionRow,

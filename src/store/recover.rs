@@ -12,6 +12,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use super::hash::FileHash;
 use super::index::{Index, Place, SeekPoint, State};
 use super::member::{MemberEnd, MemberReader, closing_bytes, hex};
 use super::scan::{CHUNK_START, Flushed, ScanEnd, Visitor, scan};
-use super::sidecar;
+use super::layout;
 
 /// Seek points closer than this are not worth a row.
 const POINT_BYTES: u64 = 32 * 1024;
@@ -47,7 +48,7 @@ pub struct Opened {
 /// together in a way that only a reindex can mend.
 pub fn open(path: &Path, wait: bool) -> Result<Opened> {
     let data = DataFile::open_exclusive(path, wait)?;
-    let index_path = sidecar::index(path);
+    let index_path = layout::index(path);
     let length = data.len()?;
     let has_index = std::fs::metadata(&index_path).is_ok_and(|meta| meta.len() > 0);
     if length > 0 && !has_index {
@@ -278,13 +279,13 @@ fn close_in_place(data: &DataFile, start: u64, kept: Option<Flushed>) -> Result<
 /// all the while.
 fn rewrite(opened: &mut Opened, plan: &Plan) -> Result<()> {
     let path = opened.data.path().to_owned();
-    let new_path = sidecar::new(&path);
+    let new_path = layout::new_data(&path);
     warn!(path = %path.display(), "rewriting: torn chunks lie before whole ones");
     match std::fs::remove_file(&new_path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(StoreError::io(&new_path)(e)),
         _ => {}
     }
-    sidecar::create(&new_path).map_err(StoreError::io(&new_path))?;
+    create_private(&new_path).map_err(StoreError::io(&new_path))?;
     let new = DataFile::open_exclusive(&new_path, false)?;
     let old = opened.data.file().clone();
     new.io(copy_range(&old, new.file(), 0, opened.hash.length()))?;
@@ -300,12 +301,20 @@ fn rewrite(opened: &mut Opened, plan: &Plan) -> Result<()> {
         }
     }
     new.sync()?;
-    let previous = sidecar::previous(&path, jiff::Timestamp::now().as_second());
+    let previous = layout::previous_data(&path, jiff::Timestamp::now().as_second());
     std::fs::hard_link(&path, &previous).map_err(StoreError::io(&previous))?;
     std::fs::rename(&new_path, &path).map_err(StoreError::io(&path))?;
-    sidecar::sync_parent(&path).map_err(StoreError::io(&path))?;
+    if let Some(directory) = path.parent() {
+        layout::sync_directory(directory).map_err(StoreError::io(directory))?;
+    }
     opened.data = new.renamed_to(&path);
     Ok(())
+}
+
+/// Makes an empty file that only its owner can read, which must not be there yet.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Gives each whole member behind the hashed part its chunk row and replays its lines.

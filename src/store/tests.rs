@@ -194,11 +194,11 @@ fn a_tail_cut_at_any_byte_keeps_all_that_was_committed() {
     appender.commit().unwrap();
     drop(appender); // The index forgets its chunk, as it does after a kill.
     let data = fs::read(&path).unwrap();
-    let index = fs::read(sidecar::index(&path)).unwrap();
+    let index = fs::read(layout::index(&path)).unwrap();
 
     for cut in whole..=data.len() as u64 {
         fs::write(&path, &data[..cut as usize]).unwrap();
-        fs::write(sidecar::index(&path), &index).unwrap();
+        fs::write(layout::index(&path), &index).unwrap();
         let mut appender = Appender::open(&path, false).unwrap_or_else(|e| panic!("{cut}: {e:?}"));
         let subs = appender.index().subscriptions().unwrap().len();
         let expected = if cut >= committed { 2 } else { 1 };
@@ -323,7 +323,7 @@ fn an_index_grown_line_by_line_equals_one_replayed_from_the_data() {
     assert_eq!(grown_dump, replayed_dump);
 
     // The same once more over an index that C rebuilt: our tables are gone, C's are there.
-    let conn = rusqlite::Connection::open(sidecar::index(&path2)).unwrap();
+    let conn = rusqlite::Connection::open(layout::index(&path2)).unwrap();
     conn.execute_batch(
         "DROP TABLE cb_seek; DROP TABLE cb_state; DROP TABLE cb_mailbox; DROP TABLE cb_record;
          DROP TABLE cb_quota;",
@@ -360,11 +360,11 @@ fn uids_are_the_truth_where_c_has_one_row_per_message() {
     );
     assert_eq!(states(&appender), [(1, false), (2, false), (3, true)]);
     // C's single row shows the living one.
-    let conn = rusqlite::Connection::open(sidecar::index(&path)).unwrap();
+    let conn = rusqlite::Connection::open(layout::index(&path)).unwrap();
     drop(conn);
     appender.commit().unwrap();
     appender.finish().unwrap();
-    let conn = rusqlite::Connection::open(sidecar::index(&path)).unwrap();
+    let conn = rusqlite::Connection::open(layout::index(&path)).unwrap();
     let row: (u32, Option<i64>) = conn
         .query_row("SELECT uid, expunged FROM mailbox_message", [], |r| {
             Ok((r.get(0)?, r.get(1)?))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 use crate::csync::response::{Code, Reply};
-use crate::store::{Appender, Backup, Index, Lock, Result, StoreError};
+use crate::store::{Appender, Backup, Index, Lock, Placement, Result, StoreError};
 use crate::types::BackupKey;
 
 /// Backups open for appending in one connection; `sync_client -A` walks over all users without
@@ -19,25 +19,17 @@ const MOST_OPEN: usize = 8;
 const PATIENCE: Duration = Duration::from_millis(1500);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Where backups are: backups.db and the partitions.
-pub trait Locator: Send + Sync {
-    /// The data file of a key; None when there is no backup.
-    fn find(&self, key: &BackupKey) -> Result<Option<PathBuf>>;
-    /// The data file of a key, made when there is none.
-    fn find_or_create(&self, key: &BackupKey) -> Result<PathBuf>;
-}
-
 /// The backups of one connection.
 pub struct Backups {
-    locator: Arc<dyn Locator>,
+    placement: Arc<Placement>,
     /// Oldest first.
     open: Vec<(BackupKey, Appender)>,
 }
 
 impl Backups {
     /// None open yet.
-    pub fn new(locator: Arc<dyn Locator>) -> Backups {
-        Backups { locator, open: Vec::new() }
+    pub fn new(placement: Arc<Placement>) -> Backups {
+        Backups { placement, open: Vec::new() }
     }
 
     /// Works on the backup of `key`, made if need be. After an error it is closed, so that the
@@ -48,7 +40,7 @@ impl Backups {
         work: impl FnOnce(&mut Appender) -> Result<T>,
     ) -> Result<T> {
         if self.position(key).is_none() {
-            let path = self.locator.find_or_create(key)?;
+            let path = self.placement.find_or_create(key)?;
             self.open_appender(key, path)?;
         }
         self.work_on(key, work)
@@ -61,7 +53,7 @@ impl Backups {
         work: impl FnOnce(&mut Appender) -> Result<T>,
     ) -> Result<Option<T>> {
         if self.position(key).is_none() {
-            let Some(path) = self.locator.find(key)? else { return Ok(None) };
+            let Some(path) = self.placement.find(key)? else { return Ok(None) };
             self.open_appender(key, path)?;
         }
         self.work_on(key, work).map(Some)
@@ -76,7 +68,7 @@ impl Backups {
         if let Some(at) = self.position(key) {
             return question(self.open[at].1.index()).map(Some);
         }
-        let Some(path) = self.locator.find(key)? else { return Ok(None) };
+        let Some(path) = self.placement.find(key)? else { return Ok(None) };
         let backup = patiently(|| Backup::open(&path, Lock::Shared { wait: false }));
         match backup {
             Ok(backup) if backup.is_current()? => question(backup.index()).map(Some),
@@ -95,7 +87,7 @@ impl Backups {
             let (_, appender) = self.open.remove(at);
             appender.finish()?;
         }
-        let Some(path) = self.locator.find(key)? else { return Ok(None) };
+        let Some(path) = self.placement.find(key)? else { return Ok(None) };
         patiently(|| Backup::open(&path, Lock::Shared { wait: false })).map(Some)
     }
 

@@ -13,12 +13,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use backups::Locator;
-
 use self::backups::Backups;
 use super::staging::Staging;
 use crate::csync::command::{Apply, Get};
 use crate::csync::response::Reply;
+use crate::store::Placement;
 use crate::types::{Guid, Namespace};
 
 /// The store as one connection sees it. All calls may block.
@@ -57,9 +56,9 @@ pub struct StoreService {
 
 impl StoreService {
     /// Nothing is open yet.
-    pub fn new(locator: Arc<dyn Locator>, namespace: Namespace) -> StoreService {
+    pub fn new(placement: Arc<Placement>, namespace: Namespace) -> StoreService {
         StoreService {
-            backups: Backups::new(locator),
+            backups: Backups::new(placement),
             namespace,
             asked_in_full: HashSet::new(),
             missing: HashSet::new(),

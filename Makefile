@@ -1,0 +1,53 @@
+# The same verbs at home and in CI. `make demo` and `make test` install what they miss (Debian, as root).
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO ?= cargo
+TARGET ?= $(or $(CARGO_TARGET_DIR),target)
+BINARIES = backupd ctl_backups cyr_backup mount-cyrusbackup
+features = $(shell contrib/setup/features.sh)
+
+.PHONY: all build demo test test-packages check fuzz-smoke install uninstall clean
+
+all: build
+
+build:
+	@contrib/setup/toolchain.sh
+	$(CARGO) build --release --locked --bins $(features)
+
+demo:
+	@contrib/demo/run.sh
+
+test: test-packages
+	$(CARGO) test --locked $(features)
+
+# Where packages cannot be installed, the tests that need them say so and are left out; with CI set they fail.
+test-packages:
+	@contrib/setup/toolchain.sh
+	@contrib/setup/packages.sh build cyrus mount || [ -z "$$CI" ]
+
+check:
+	@contrib/setup/toolchain.sh
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets $(features) -- -D warnings
+	$(CARGO) test --locked --test tidy $(features)
+
+# Some seconds for each fuzz target; needs a nightly toolchain and cargo-fuzz.
+fuzz-smoke:
+	@command -v cargo-fuzz >/dev/null || { echo "fuzz-smoke: cargo install cargo-fuzz" >&2; exit 1; }
+	for target in $$($(CARGO) +nightly fuzz list); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=20 -rss_limit_mb=1024 || exit 1; \
+	done
+
+install:
+	@for binary in $(BINARIES); do [ -x "$(TARGET)/release/$$binary" ] || { echo "install: run make first" >&2; exit 1; }; done
+	install -d "$(DESTDIR)$(PREFIX)/sbin" "$(DESTDIR)/sbin"
+	install -m 755 $(BINARIES:%=$(TARGET)/release/%) "$(DESTDIR)$(PREFIX)/sbin"
+	# mount(8) looks for its helpers in /sbin only.
+	ln -sfn "$(PREFIX)/sbin/mount-cyrusbackup" "$(DESTDIR)/sbin/mount.cyrusbackup"
+
+uninstall:
+	rm -f $(BINARIES:%="$(DESTDIR)$(PREFIX)/sbin/%") "$(DESTDIR)/sbin/mount.cyrusbackup"
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Installs Debian packages that are missing: packages.sh SET...
+#   build   what compiling needs          cyrus   the real Cyrus and SASL, for demo and tests
+#   mount   what mounting and the everyday programs on a mount need
+# Starts none of their services. Exit 1, with the command to type, where it may not or cannot install.
+set -eu
+
+build="gcc libc6-dev pkg-config libsqlite3-dev ca-certificates"
+cyrus="cyrus-imapd cyrus-replication sasl2-bin libsasl2-2 libsasl2-modules libsasl2-modules-db"
+mount="fuse3 mount rsync tar gzip diffutils attr"
+
+wanted=
+for set in "$@"; do
+    case $set in
+        build) wanted="$wanted $build" ;;
+        cyrus) wanted="$wanted $cyrus" ;;
+        mount) wanted="$wanted $mount" ;;
+        *) echo "packages.sh: there is no set $set (build, cyrus, mount)" >&2; exit 64 ;;
+    esac
+done
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "packages.sh: this is no Debian; install the likes of:$wanted" >&2
+    exit 1
+fi
+
+missing=
+for package in $wanted; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+    echo "packages.sh: missing:$missing" >&2
+    echo "  as root: apt-get install --no-install-recommends$missing" >&2
+    exit 1
+fi
+
+echo "Installing:$missing"
+# Tells the packages not to start their services; put away again whatever happens.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+    trap 'rm -f $policy' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
+    tail -n 25 "$log" >&2
+    echo "packages.sh: apt-get could not install:$missing (its whole output: $log)" >&2
+    exit 1
+fi
+rm -f "$log"

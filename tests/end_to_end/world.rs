@@ -1,0 +1,232 @@
+//! A source, a proxy and a backup server, and what must hold after each change of the source.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::rig::{BackupServer, Cyrus, Engine, Fetched, Proxy, Source};
+
+/// Everything that runs in one test.
+pub(crate) struct World {
+    pub(crate) source: Source,
+    pub(crate) backup: BackupServer,
+    pub(crate) proxy: Proxy,
+    users: Vec<String>,
+    shared: Vec<String>,
+    engine: Engine,
+}
+
+impl World {
+    /// Starts everything; `None` where the real Cyrus is missing (said by the rig).
+    pub(crate) fn new() -> Option<World> {
+        let cyrus = Cyrus::find()?;
+        let proxy = Proxy::start();
+        let mut backup = BackupServer::new(cyrus);
+        let engine = match std::env::var("RIG_ENGINE").as_deref() {
+            Ok("c") => Engine::C,
+            _ => Engine::Ours,
+        };
+        proxy.lead_to(backup.start(engine));
+        let source = Source::start(cyrus, proxy.port);
+        Some(World {
+            source,
+            backup,
+            proxy,
+            users: Vec::new(),
+            shared: Vec::new(),
+            engine,
+        })
+    }
+
+    /// A user that `settle` looks after.
+    pub(crate) fn user(&mut self, user: &str) {
+        self.users.push(user.to_owned());
+    }
+
+    /// A shared mailbox that `settle` looks after.
+    pub(crate) fn shared(&mut self, mailbox: &str) {
+        self.shared.push(mailbox.to_owned());
+    }
+
+    /// Whether our backupd answers at the moment.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.engine == Engine::Ours
+    }
+
+    /// Stops the present backupd and lets the other engine go on with the same files.
+    pub(crate) fn switch_to(&mut self, engine: Engine) {
+        self.engine = engine;
+        self.proxy.lead_to(self.backup.start(engine));
+    }
+
+    /// Backs everything up, then looks from all sides whether the backup holds what the source has.
+    #[track_caller]
+    pub(crate) fn settle(&mut self, step: &str) {
+        self.sync(step);
+        self.second_run_sends_nothing(step);
+        self.check(step);
+    }
+
+    /// `sync_client -u` for the users and `-m` for the shared mailboxes; both must exit 0.
+    #[track_caller]
+    pub(crate) fn sync(&self, step: &str) {
+        for args in self.runs() {
+            let run = self
+                .source
+                .sync(&args.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(
+                run.code,
+                Some(0),
+                "{step}: sync_client {args:?}\n{}\n{}",
+                run.out,
+                run.err
+            );
+        }
+        for transcript in self.proxy.take() {
+            for exchange in transcript
+                .exchanges
+                .iter()
+                .filter(|exchange| exchange.is_refused())
+            {
+                let command = String::from_utf8_lossy(&exchange.command);
+                panic!(
+                    "{step}: {command:.300}: {:?}",
+                    exchange.answer.last().map(|a| String::from_utf8_lossy(a))
+                );
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn second_run_sends_nothing(&self, step: &str) {
+        self.proxy.take();
+        self.sync_only(step);
+        let applied: Vec<String> = self
+            .proxy
+            .take()
+            .iter()
+            .flat_map(|transcript| transcript.commands("APPLY "))
+            .collect();
+        // C stores neither quotas nor the active script, so its client repeats them (W 14, 10).
+        let repeated = |line: &String| {
+            line.starts_with("APPLY QUOTA") || line.starts_with("APPLY ACTIVATE_SIEVE")
+        };
+        let applied: Vec<_> = applied
+            .into_iter()
+            .filter(|line| self.is_ours() || !repeated(line))
+            .collect();
+        assert!(
+            applied.is_empty(),
+            "{step}: a second run sends {applied:#?}"
+        );
+    }
+
+    /// C's verify, C's listings, C's reindex.
+    #[track_caller]
+    pub(crate) fn check(&self, step: &str) {
+        self.backup.verify_with_c(step);
+        self.c_lists_what_imap_has(step);
+        self.c_reindexes_to_the_same(step);
+    }
+
+    #[track_caller]
+    pub(crate) fn c_lists_what_imap_has(&self, step: &str) {
+        for user in &self.users {
+            let listed = self.backup.live_messages(user);
+            for (mailbox, has) in self.imap_messages(user) {
+                let empty = BTreeSet::new();
+                let listed = listed.get(&mailbox).unwrap_or(&empty);
+                assert_same(step, &mailbox, &has, listed);
+            }
+        }
+        let listed = if self.shared.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.backup.live_messages("%SHARED")
+        };
+        let mut imap = self.source.imap(&self.users[0]);
+        for mailbox in &self.shared {
+            assert_same(
+                step,
+                mailbox,
+                &live(imap.messages(mailbox)),
+                &listed[mailbox],
+            );
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn c_reindexes_to_the_same(&self, step: &str) {
+        for (user, data_file) in self.backup.backups() {
+            let ours = self.backup.rows(&data_file);
+            let theirs = self.backup.rows_reindexed_by_c(&data_file);
+            let differences = ours.differences(&theirs);
+            if !differences.is_empty() {
+                let kept = self.backup.keep();
+                panic!(
+                    "{step}: {user}: index (first) and C's reindex (second) differ:\n{}{kept}",
+                    differences.join("\n")
+                );
+            }
+        }
+    }
+
+    /// (uid, guid) of every message a user sees in own mailboxes, by internal mailbox name.
+    pub(crate) fn imap_messages(&self, user: &str) -> BTreeMap<String, BTreeSet<(u32, String)>> {
+        let mut imap = self.source.imap(user);
+        let own = imap
+            .list()
+            .into_iter()
+            .filter(|name| name == "INBOX" || name.starts_with("INBOX."));
+        let own: Vec<String> = own.collect();
+        own.into_iter()
+            .map(|name| {
+                let internal = format!("user.{}{}", user.replace('.', "^"), &name["INBOX".len()..]);
+                (internal, live(imap.messages(&name)))
+            })
+            .collect()
+    }
+
+    fn sync_only(&self, step: &str) {
+        for args in self.runs() {
+            let run = self
+                .source
+                .sync(&args.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(
+                run.code,
+                Some(0),
+                "{step}, again: sync_client {args:?}\n{}\n{}",
+                run.out,
+                run.err
+            );
+        }
+    }
+
+    fn runs(&self) -> Vec<Vec<String>> {
+        let run = |mode: &str, names: &[String]| [&[mode.to_owned()], names].concat();
+        let all = [run("-u", &self.users), run("-m", &self.shared)];
+        all.into_iter().filter(|args| args.len() > 1).collect()
+    }
+}
+
+fn live(messages: Vec<Fetched>) -> BTreeSet<(u32, String)> {
+    messages
+        .into_iter()
+        .map(|message| (message.uid, message.guid))
+        .collect()
+}
+
+#[track_caller]
+fn assert_same(
+    step: &str,
+    mailbox: &str,
+    has: &BTreeSet<(u32, String)>,
+    listed: &BTreeSet<(u32, String)>,
+) {
+    let missing: Vec<_> = has.difference(listed).take(5).collect();
+    let beyond: Vec<_> = listed.difference(has).take(5).collect();
+    assert!(
+        missing.is_empty() && beyond.is_empty(),
+        "{step}: {mailbox}: IMAP has {}, C lists {}; missing {missing:?}, beyond {beyond:?}",
+        has.len(),
+        listed.len()
+    );
+}

@@ -1,0 +1,80 @@
+//! Running programs: their output and exit code, within a time limit, and where our own ones are.
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a program said and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit code; `None` when a signal or our time limit ended it.
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Output {
+    /// The output of a program that had to succeed.
+    #[track_caller]
+    pub fn ok(self, what: &str) -> Output {
+        assert_eq!(
+            self.code,
+            Some(0),
+            "{what} failed\nstdout: {}\nstderr: {}",
+            self.out,
+            self.err
+        );
+        self
+    }
+}
+
+/// Runs a program to its end, or kills it after `limit`.
+pub fn run(command: &mut Command, limit: Duration) -> Output {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let out = collect(child.stdout.take().expect("its stdout"));
+    let err = collect(child.stderr.take().expect("its stderr"));
+    let code = wait(&mut child, limit);
+    Output {
+        code,
+        out: out.join().expect("stdout"),
+        err: err.join().expect("stderr"),
+    }
+}
+
+/// The path of a program of this package.
+pub fn our_binary(name: &str) -> Option<&'static str> {
+    match name {
+        "backupd" => option_env!("CARGO_BIN_EXE_backupd"),
+        "ctl_backups" => option_env!("CARGO_BIN_EXE_ctl_backups"),
+        "cyr_backup" => option_env!("CARGO_BIN_EXE_cyr_backup"),
+        "mount-cyrusbackup" => option_env!("CARGO_BIN_EXE_mount-cyrusbackup"),
+        other => panic!("this package has no program {other}"),
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).expect("a readable pipe");
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn wait(child: &mut Child, limit: Duration) -> Option<i32> {
+    let end = Instant::now() + limit;
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait().expect("a child to wait for") {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("a child to kill");
+    child.wait().expect("a child to wait for");
+    None
+}
