@@ -58,12 +58,19 @@ impl Admins {
     /// The names of option `admins`; with `lower_case` (option `username_tolower`) login names are
     /// compared in lower case.
     pub fn new(names: &[String], lower_case: bool) -> Admins {
-        Admins { names: names.into(), lower_case }
+        Admins {
+            names: names.into(),
+            lower_case,
+        }
     }
 
     /// The canonical form of a login name.
     pub fn canonical(&self, user: &str) -> String {
-        if self.lower_case { user.to_ascii_lowercase() } else { user.to_owned() }
+        if self.lower_case {
+            user.to_ascii_lowercase()
+        } else {
+            user.to_owned()
+        }
     }
 
     /// An administrator who acts as an administrator. An administrator acting as somebody else gives
@@ -102,7 +109,9 @@ pub(crate) mod fake {
 
     impl Authenticator for Plain {
         fn start(&mut self, _mechanism: &str, initial: Option<&[u8]>) -> Progress {
-            initial.map_or(Progress::Challenge(Vec::new()), |initial| self.step(initial))
+            initial.map_or(Progress::Challenge(Vec::new()), |initial| {
+                self.step(initial)
+            })
         }
 
         fn step(&mut self, response: &[u8]) -> Progress {

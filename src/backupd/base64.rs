@@ -74,7 +74,9 @@ mod tests {
             assert_eq!(encode(plain.as_bytes()), coded);
             assert_eq!(decode(coded.as_bytes()).as_deref(), Some(plain.as_bytes()));
         }
-        for bad in ["=", "Zg=", "Zg", "Z===", "====", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "!!no"] {
+        for bad in [
+            "=", "Zg=", "Zg", "Z===", "====", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "!!no",
+        ] {
             assert_eq!(decode(bad.as_bytes()), None, "{bad}");
         }
     }

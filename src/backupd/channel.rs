@@ -18,7 +18,12 @@ impl Channel {
     /// Begins uncompressed; the banner goes to `out`.
     pub(crate) fn open(mut session: Session, out: &mut Vec<u8>) -> Channel {
         session.greet(out);
-        Channel { session, deflate: None, clear: Vec::new(), taken: 0 }
+        Channel {
+            session,
+            deflate: None,
+            clear: Vec::new(),
+            taken: 0,
+        }
     }
 
     /// Consumes bytes from the front of `input` and appends what to send to `out`. `Next::Read` with
@@ -82,7 +87,10 @@ impl Channel {
                 deflate.inflate(input, &mut self.clear)?;
                 if self.clear.is_empty() {
                     deflate.deflate(&replies, out)?;
-                    return Ok(Step { next: Next::Read, delay });
+                    return Ok(Step {
+                        next: Next::Read,
+                        delay,
+                    });
                 }
             }
             let mut clear = &self.clear[self.taken..];
@@ -91,7 +99,10 @@ impl Channel {
             delay += step.delay;
             if step.next == Next::Close || !clear.is_empty() {
                 deflate.deflate(&replies, out)?;
-                return Ok(Step { next: step.next, delay });
+                return Ok(Step {
+                    next: step.next,
+                    delay,
+                });
             }
         }
     }

@@ -74,7 +74,10 @@ impl Commands {
                 }
                 Err(error) => {
                     tracing::warn!("malformed command: {error}");
-                    self.settle_bad(format!("IMAP_PROTOCOL_ERROR Failed to parse line: {}", error.rule));
+                    self.settle_bad(format!(
+                        "IMAP_PROTOCOL_ERROR Failed to parse line: {}",
+                        error.rule
+                    ));
                     self.fragmenter.resync();
                 }
             }
@@ -242,16 +245,15 @@ fn carry_out(
 
 /// A line that does not parse is `BAD`, one that parses into nonsense is a `NO` the client knows.
 fn refusal(error: &CommandError) -> Reply {
-    tracing::warn!("refused command: {error}");
+    tracing::warn!("refused command: {}", error.to_string().escape_debug());
     match error {
-        CommandError::BadParameters { .. } => {
-            Reply::No(Code::BadParameters, error.to_string())
-        }
+        CommandError::BadParameters { .. } => Reply::No(Code::BadParameters, error.to_string()),
         CommandError::Syntax { .. } => Reply::Bad(format!("IMAP_PROTOCOL_ERROR {error}")),
         _ => Reply::Bad(error.to_string()),
     }
 }
 
 fn starts_with(head: &[u8], start: &[u8]) -> bool {
-    head.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+    head.get(..start.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(start))
 }

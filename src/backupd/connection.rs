@@ -40,7 +40,13 @@ pub(crate) async fn serve<S>(
 {
     let login_by = Instant::now() + patience.login;
     let mut work = Work::open(session);
-    let mut wire = Wire { stream, stop, patience, login_by, quiet: false };
+    let mut wire = Wire {
+        stream,
+        stop,
+        patience,
+        login_by,
+        quiet: false,
+    };
     let peer = work.peer;
     if let Err(error) = wire.converse(&mut work).await {
         tracing::info!("{peer}: connection lost: {error}");
@@ -97,7 +103,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 }
                 Event::Eof => return Ok(()),
                 Event::TooLate => {
-                    let text = if work.stranger { "no login in time" } else { "nothing came in time" };
+                    let text = if work.stranger {
+                        "no login in time"
+                    } else {
+                        "nothing came in time"
+                    };
                     return Err(io::Error::new(io::ErrorKind::TimedOut, text));
                 }
             }
@@ -110,7 +120,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let (deadline, late) = if work.stranger {
             (self.login_by, Event::TooLate)
         } else if self.quiet {
-            (Instant::now() + (self.patience.idle - quiet), Event::TooLate)
+            (
+                Instant::now() + (self.patience.idle - quiet),
+                Event::TooLate,
+            )
         } else {
             (Instant::now() + quiet, Event::Quiet)
         };
@@ -188,7 +201,15 @@ impl Work {
         let (peer, stranger) = (session.peer(), session.is_stranger());
         let mut output = Vec::new();
         let channel = Some(Box::new(Channel::open(session, &mut output)));
-        Work { channel, peer, stranger, more: false, input: Vec::new(), used: 0, output }
+        Work {
+            channel,
+            peer,
+            stranger,
+            more: false,
+            input: Vec::new(),
+            used: 0,
+            output,
+        }
     }
 
     /// Readies an empty input buffer: large while every read fills it, small else.

@@ -25,7 +25,10 @@ pub(crate) struct Deflate {
 impl Deflate {
     /// Two fresh streams.
     pub(crate) fn new() -> Deflate {
-        Deflate { inflate: Decompress::new(false), deflate: None }
+        Deflate {
+            inflate: Decompress::new(false),
+            deflate: None,
+        }
     }
 
     /// Inflates from the front of `input` until about 64 KiB are in `clear` (which is cleared first)
@@ -70,13 +73,17 @@ impl Deflate {
     }
 
     fn compress(&mut self, mut reply: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let deflate = self.deflate.get_or_insert_with(|| Compress::new(Compression::fast(), false));
+        let deflate = self
+            .deflate
+            .get_or_insert_with(|| Compress::new(Compression::fast(), false));
         // Forget the history: stored blocks may have gone out since, unseen by the compressor.
         deflate.reset();
         loop {
             out.reserve(reply.len() / 4 + STORED_LIMIT);
             let before = deflate.total_in();
-            deflate.compress_vec(reply, out, FlushCompress::Sync).map_err(io::Error::other)?;
+            deflate
+                .compress_vec(reply, out, FlushCompress::Sync)
+                .map_err(io::Error::other)?;
             reply = &reply[(deflate.total_in() - before) as usize..];
             // Room left over says that the flush is complete.
             if reply.is_empty() && out.len() < out.capacity() {
@@ -125,7 +132,10 @@ mod tests {
                 b"rw\rQ\xf0u\rqT\xc8\xcb/.M\xce(-N-\xe2\xe5\x02\x00\x00\x00\xff\xff",
                 b"GET META nosuchuser\r\n",
             ),
-            (b"r\x8d\xf0\x0c\xe1\xe5\x02\x00\x00\x00\xff\xff", b"EXIT\r\n"),
+            (
+                b"r\x8d\xf0\x0c\xe1\xe5\x02\x00\x00\x00\xff\xff",
+                b"EXIT\r\n",
+            ),
         ];
         for (coded, clear) in blocks {
             assert_eq!(inflate_all(&mut layer, coded), clear);
@@ -135,7 +145,9 @@ mod tests {
     #[test]
     fn replies_of_every_length_in_one_stream() {
         let (mut ours, mut peer) = (Deflate::new(), Deflate::new());
-        let text: Vec<u8> = (0..400_000u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+        let text: Vec<u8> = (0..400_000u32)
+            .map(|n| (n.wrapping_mul(n) >> 7) as u8)
+            .collect();
         for len in [1, 12, 511, 512, 513, 20, 600, 65_536, 3, 400_000, 0, 7] {
             for reply in [&text[..len], &vec![b'x'; len]] {
                 let mut wire = Vec::new();
@@ -150,7 +162,9 @@ mod tests {
     fn a_bomb_inflates_in_steps_and_junk_is_refused() {
         let mut bomb = Vec::with_capacity(1 << 20);
         let mut compress = Compress::new(Compression::best(), false);
-        compress.compress_vec(&vec![0; 50 << 20], &mut bomb, FlushCompress::Sync).unwrap();
+        compress
+            .compress_vec(&vec![0; 50 << 20], &mut bomb, FlushCompress::Sync)
+            .unwrap();
         let (mut layer, mut clear, mut total) = (Deflate::new(), Vec::new(), 0);
         let mut input = &bomb[..];
         loop {

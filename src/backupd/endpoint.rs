@@ -35,7 +35,10 @@ pub struct Listener {
 
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf },
+    Unix {
+        listener: UnixListener,
+        path: PathBuf,
+    },
 }
 
 /// What a session needs of a socket.
@@ -74,13 +77,22 @@ impl Listener {
             Endpoint::Tcp(address) => {
                 let listener = TcpListener::bind(address).await?;
                 let name = listener.local_addr()?.to_string();
-                Ok(Listener { kind: Kind::Tcp(listener), name })
+                Ok(Listener {
+                    kind: Kind::Tcp(listener),
+                    name,
+                })
             }
             Endpoint::Unix(path) => {
                 remove_stale(path).await?;
                 let listener = UnixListener::bind(path)?;
                 let name = path.display().to_string();
-                Ok(Listener { kind: Kind::Unix { listener, path: path.clone() }, name })
+                Ok(Listener {
+                    kind: Kind::Unix {
+                        listener,
+                        path: path.clone(),
+                    },
+                    name,
+                })
             }
         }
     }
@@ -100,11 +112,17 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 setsockopt(&stream, sockopt::KeepAlive, &true)?;
                 let peer = Peer::Address(canonical(address));
-                Ok(Accepted { stream: Box::new(stream), peer })
+                Ok(Accepted {
+                    stream: Box::new(stream),
+                    peer,
+                })
             }
             Kind::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
-                Ok(Accepted { stream: Box::new(stream), peer: Peer::Trusted })
+                Ok(Accepted {
+                    stream: Box::new(stream),
+                    peer: Peer::Trusted,
+                })
             }
         }
     }
@@ -143,7 +161,10 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "exists and is no socket"));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "exists and is no socket",
+            ));
         }
         Ok(_) => {}
     }
@@ -152,7 +173,10 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
             std::fs::remove_file(path)
         }
         Err(error) => Err(error),
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there")),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another server listens there",
+        )),
     }
 }
 
@@ -169,7 +193,16 @@ mod tests {
         assert_eq!(":2005".parse(), tcp("[::]:2005"));
         assert_eq!("*:2005".parse(), tcp("[::]:2005"));
         assert_eq!("/run/x".parse(), Ok(Endpoint::Unix("/run/x".into())));
-        for bad in ["", "2005", "host", "host:", "host:x", "host:70000", "::1:2005", "run/x"] {
+        for bad in [
+            "",
+            "2005",
+            "host",
+            "host:",
+            "host:x",
+            "host:70000",
+            "::1:2005",
+            "run/x",
+        ] {
             assert_eq!(bad.parse::<Endpoint>(), Err(InvalidEndpoint), "{bad}");
         }
     }

@@ -36,12 +36,18 @@ pub(crate) enum Text<'a> {
 impl Line {
     /// An empty line that spools into `directory` (created if missing).
     pub(crate) fn new(directory: PathBuf) -> Line {
-        Line { directory, memory: Vec::new(), spool: None }
+        Line {
+            directory,
+            memory: Vec::new(),
+            spool: None,
+        }
     }
 
     /// Octets so far.
     pub(crate) fn len(&self) -> u64 {
-        self.spool.as_ref().map_or(self.memory.len() as u64, |spool| spool.len)
+        self.spool
+            .as_ref()
+            .map_or(self.memory.len() as u64, |spool| spool.len)
     }
 
     /// The first octets, as many as are there up to some 1 MiB; enough to know the command.
@@ -59,7 +65,10 @@ impl Line {
             return Ok(());
         }
         std::fs::create_dir_all(&self.directory)?;
-        let mut spool = Spool { file: tempfile::tempfile_in(&self.directory)?, len: 0 };
+        let mut spool = Spool {
+            file: tempfile::tempfile_in(&self.directory)?,
+            len: 0,
+        };
         spool.push(&self.memory)?;
         spool.push(text)?;
         self.spool = Some(spool);
@@ -126,7 +135,12 @@ mod tests {
         }
         assert!(line.spool.is_some());
         assert!(line.memory.len() <= MEMORY_LIMIT);
-        assert_eq!(std::fs::read_dir(dir.path().join("staging")).unwrap().count(), 0);
+        assert_eq!(
+            std::fs::read_dir(dir.path().join("staging"))
+                .unwrap()
+                .count(),
+            0
+        );
         line.clear();
         assert_eq!((line.len(), line.head()), (0, &b""[..]));
         assert!(line.memory.capacity() <= KEPT_CAPACITY);

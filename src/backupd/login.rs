@@ -81,7 +81,11 @@ impl Exchange {
     ) -> Answer {
         let failed = |mechanism: String, reply: &str, detail: String| {
             let reply = reply.to_owned();
-            Answer::Failed { mechanism, reply, detail }
+            Answer::Failed {
+                mechanism,
+                reply,
+                detail,
+            }
         };
         let offered = authority.filter(|authority| authority.mechanisms().contains(&mechanism));
         let Some(authority) = offered else {
@@ -99,7 +103,11 @@ impl Exchange {
         match authority.begin() {
             Ok(mut authenticator) => {
                 let progress = authenticator.start(&mechanism, initial.as_deref());
-                Exchange { mechanism, authenticator }.answer(progress)
+                Exchange {
+                    mechanism,
+                    authenticator,
+                }
+                .answer(progress)
             }
             Err(detail) => failed(mechanism, "generic failure", detail),
         }
@@ -128,8 +136,15 @@ impl Exchange {
             Progress::Challenge(octets) => {
                 Answer::Challenge(format!("+ {}\r\n", base64::encode(&octets)), self)
             }
-            Progress::Done(identity) => Answer::Done { mechanism, identity },
-            Progress::Failed { reply, detail } => Answer::Failed { mechanism, reply, detail },
+            Progress::Done(identity) => Answer::Done {
+                mechanism,
+                identity,
+            },
+            Progress::Failed { reply, detail } => Answer::Failed {
+                mechanism,
+                reply,
+                detail,
+            },
         }
     }
 }
@@ -156,7 +171,14 @@ mod tests {
             let head = ShortLine::TooLong(long.as_bytes()[..LINE_LIMIT].to_vec());
             assert_eq!(
                 seen,
-                [text("NOOP"), text(""), text("bare"), head, text(&full), text("EXIT")],
+                [
+                    text("NOOP"),
+                    text(""),
+                    text("bare"),
+                    head,
+                    text(&full),
+                    text("EXIT")
+                ],
                 "{size}"
             );
             assert_eq!(lines.line, b"rest");

@@ -25,7 +25,11 @@ pub(crate) struct Place {
 
 impl Quota {
     pub(crate) fn new(all: usize, per_address: usize) -> Arc<Quota> {
-        Arc::new(Quota { all, per_address, counts: Mutex::default() })
+        Arc::new(Quota {
+            all,
+            per_address,
+            counts: Mutex::default(),
+        })
     }
 
     /// A place for a peer, or why there is none. Peers without an address (unix sockets) count only
@@ -44,7 +48,10 @@ impl Quota {
             *used += 1;
         }
         counts.all += 1;
-        Ok(Place { quota: Arc::clone(self), address })
+        Ok(Place {
+            quota: Arc::clone(self),
+            address,
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
@@ -85,12 +92,18 @@ mod tests {
         let six = |text: &str| Some(text.parse().unwrap());
         let first = quota.admit(one).unwrap();
         let _second = quota.admit(mapped).unwrap();
-        assert!(quota.admit(one).is_err(), "the mapped form is the same host");
+        assert!(
+            quota.admit(one).is_err(),
+            "the mapped form is the same host"
+        );
         let _third = quota.admit(six("2001:db8::1")).unwrap();
         let _fourth = quota.admit(six("2001:db8::2:1")).unwrap();
         assert_eq!(quota.admit(None).err(), Some("too many connections"));
         drop(first);
-        assert!(quota.admit(six("2001:db8::3")).is_err(), "two from that /64 already");
+        assert!(
+            quota.admit(six("2001:db8::3")).is_err(),
+            "two from that /64 already"
+        );
         let fifth = quota.admit(one).unwrap();
         drop((fifth, _second, _third, _fourth));
         assert!(quota.lock().addresses.is_empty());

@@ -100,7 +100,11 @@ pub async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
 
 impl Limits {
     fn patience(self) -> Patience {
-        Patience { login: self.login, idle: self.idle, quiet: self.quiet }
+        Patience {
+            login: self.login,
+            idle: self.idle,
+            quiet: self.quiet,
+        }
     }
 }
 

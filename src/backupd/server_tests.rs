@@ -29,7 +29,9 @@ impl Server {
     }
 
     async fn start_with(limits: Limits, rig: Rig, mut listeners: Vec<Listener>) -> Server {
-        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
         let address = listener.local_addr().unwrap();
         listeners.push(listener);
         let (stop, stopped) = oneshot::channel();
@@ -37,11 +39,19 @@ impl Server {
             let _ = stopped.await;
         };
         let task = tokio::spawn(run(listeners, Arc::clone(&rig.settings), limits, shutdown));
-        Server { address, asked: rig.asked.clone(), stop, task, rig }
+        Server {
+            address,
+            asked: rig.asked.clone(),
+            stop,
+            task,
+            rig,
+        }
     }
 
     async fn client(&self) -> Client<TcpStream> {
-        let mut client = Client(BufReader::new(TcpStream::connect(self.address).await.unwrap()));
+        let mut client = Client(BufReader::new(
+            TcpStream::connect(self.address).await.unwrap(),
+        ));
         while !client.line().await.starts_with("* OK ") {}
         client
     }
@@ -72,7 +82,9 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
     async fn line(&mut self) -> String {
         let mut line = String::new();
         let read = self.0.read_line(&mut line);
-        let _ = tokio::time::timeout(Duration::from_secs(20), read).await.expect("an answer");
+        let _ = tokio::time::timeout(Duration::from_secs(20), read)
+            .await
+            .expect("an answer");
         line
     }
 
@@ -89,7 +101,11 @@ async fn a_conversation_one_byte_at_a_time_and_a_graceful_end() {
     for byte in format!("{LOGIN}GET USER anne\r\nNOOP\r\n").chars() {
         client.say(&byte.to_string()).await;
     }
-    for answer in ["OK Success (no protection)", "OK Success", "OK Noop completed"] {
+    for answer in [
+        "OK Success (no protection)",
+        "OK Success",
+        "OK Noop completed",
+    ] {
         assert_eq!(client.line().await.trim_end(), answer);
     }
     let mut leaver = server.admin().await;
@@ -102,7 +118,10 @@ async fn a_conversation_one_byte_at_a_time_and_a_graceful_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_log_in_in_time_is_hung_up_on() {
-    let limits = Limits { login: SHORT, ..Limits::default() };
+    let limits = Limits {
+        login: SHORT,
+        ..Limits::default()
+    };
     let server = Server::start(limits).await;
     let mut admin = server.admin().await;
     let mut slow = server.client().await;
@@ -115,13 +134,21 @@ async fn who_does_not_log_in_in_time_is_hung_up_on() {
         tokio::time::sleep(SHORT / 10).await;
     }
     assert!(begun.elapsed() < 5 * SHORT);
-    assert_eq!(admin.ask("NOOP\r\n").await, "OK Noop completed\r\n", "not subject to it");
+    assert_eq!(
+        admin.ask("NOOP\r\n").await,
+        "OK Noop completed\r\n",
+        "not subject to it"
+    );
     server.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_sessions_let_go_and_leave_at_last() {
-    let limits = Limits { idle: 3 * SHORT, quiet: SHORT, ..Limits::default() };
+    let limits = Limits {
+        idle: 3 * SHORT,
+        quiet: SHORT,
+        ..Limits::default()
+    };
     let server = Server::start(limits).await;
     let mut admin = server.admin().await;
     admin.ask("GET META anne\r\n").await;
@@ -134,15 +161,24 @@ async fn idle_sessions_let_go_and_leave_at_last() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_address_gets_its_share_and_no_more() {
-    let server = Server::start(Limits { per_address: 2, ..Limits::default() }).await;
+    let server = Server::start(Limits {
+        per_address: 2,
+        ..Limits::default()
+    })
+    .await;
     let (first, _second) = (server.client().await, server.client().await);
     let third = TcpStream::connect(server.address).await.unwrap();
     let mut third = Client(BufReader::new(third));
-    assert_eq!(third.line().await, "* BYE too many connections from this address\r\n");
+    assert_eq!(
+        third.line().await,
+        "* BYE too many connections from this address\r\n"
+    );
     assert_eq!(third.line().await, "");
     drop(first);
     for _ in 0..100 {
-        let mut again = Client(BufReader::new(TcpStream::connect(server.address).await.unwrap()));
+        let mut again = Client(BufReader::new(
+            TcpStream::connect(server.address).await.unwrap(),
+        ));
         if again.line().await.starts_with("* SASL") {
             server.finish().await;
             return;
@@ -194,7 +230,11 @@ async fn a_unix_socket_needs_no_login() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_reads_nothing_does_not_stop_the_server() {
-    let server = Server::start(Limits { idle: 20 * SHORT, ..Limits::default() }).await;
+    let server = Server::start(Limits {
+        idle: 20 * SHORT,
+        ..Limits::default()
+    })
+    .await;
     let mut deaf = server.admin().await;
     let flood = "GET USER much\r\n".repeat(1000);
     let flooding = tokio::spawn(async move {

@@ -115,7 +115,13 @@ impl Session {
             Peer::Address(_) => Phase::Stranger(Stranger::default()),
             Peer::Trusted => Phase::Admin(Box::new(Commands::new(&settings))),
         };
-        Session { settings, peer, phase, compressed: false, delay: Duration::ZERO }
+        Session {
+            settings,
+            peer,
+            phase,
+            compressed: false,
+            delay: Duration::ZERO,
+        }
     }
 
     /// The banner (spec: csync 1.2); a trusted peer gets no capabilities, as from C.
@@ -172,7 +178,10 @@ impl Session {
             Next::Close => self.close(),
             Next::Read => {}
         }
-        Step { next, delay: std::mem::take(&mut self.delay) }
+        Step {
+            next,
+            delay: std::mem::take(&mut self.delay),
+        }
     }
 
     /// Nothing came for some seconds.
@@ -190,7 +199,9 @@ impl Session {
     }
 
     fn stranger(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Next {
-        let Phase::Stranger(stranger) = &mut self.phase else { return Next::Close };
+        let Phase::Stranger(stranger) = &mut self.phase else {
+            return Next::Close;
+        };
         let before = input.len();
         let line = stranger.lines.next(input);
         stranger.received += (before - input.len()) as u64;
@@ -214,7 +225,10 @@ impl Session {
             ShortLine::Text(text) => self.stranger_line(&text, out),
             ShortLine::TooLong(head) => {
                 let verdict = verb::judge(&head).err();
-                reply(out, format_args!("BAD {}", verdict.unwrap_or("Line too long")));
+                reply(
+                    out,
+                    format_args!("BAD {}", verdict.unwrap_or("Line too long")),
+                );
                 Next::Read
             }
         }
@@ -251,20 +265,33 @@ impl Session {
     }
 
     fn answer(&mut self, answer: Answer, out: &mut Vec<u8>) -> Next {
-        let Phase::Stranger(stranger) = &mut self.phase else { return Next::Close };
+        let Phase::Stranger(stranger) = &mut self.phase else {
+            return Next::Close;
+        };
         match answer {
             Answer::Challenge(line, exchange) => {
                 stranger.exchange = Some(exchange);
                 out.extend_from_slice(line.as_bytes());
             }
             Answer::Cancelled => reply(out, format_args!("BAD Client canceled authentication")),
-            Answer::Done { mechanism, identity } => {
+            Answer::Done {
+                mechanism,
+                identity,
+            } => {
                 self.logged_in(&mechanism, &identity);
                 reply(out, format_args!("OK Success (no protection)"));
             }
-            Answer::Failed { mechanism, reply: text, detail } => {
+            Answer::Failed {
+                mechanism,
+                reply: text,
+                detail,
+            } => {
                 let mechanism = mechanism.escape_default();
-                tracing::warn!("badlogin: {} {mechanism} [{}]", self.peer, detail.escape_default());
+                tracing::warn!(
+                    "badlogin: {} {mechanism} [{}]",
+                    self.peer,
+                    detail.escape_default()
+                );
                 stranger.failed += 1;
                 self.delay += self.settings.failed_login_pause;
                 reply(out, format_args!("NO {text}"));
@@ -283,13 +310,21 @@ impl Session {
         self.phase = if self.settings.admins.admit(identity) {
             Phase::Admin(Box::new(Commands::new(&self.settings)))
         } else {
-            tracing::warn!("{}: {user} is not in admins, refusing every command", self.peer);
-            Phase::Refused { lines: ShortLines::default(), left: DENIALS }
+            tracing::warn!(
+                "{}: {user} is not in admins, refusing every command",
+                self.peer
+            );
+            Phase::Refused {
+                lines: ShortLines::default(),
+                left: DENIALS,
+            }
         };
     }
 
     fn refused(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Next {
-        let Phase::Refused { lines, left } = &mut self.phase else { return Next::Close };
+        let Phase::Refused { lines, left } = &mut self.phase else {
+            return Next::Close;
+        };
         if lines.next(input).is_none() {
             return Next::Read;
         }
@@ -309,7 +344,10 @@ pub(crate) fn compress(algorithm: &str, active: bool, out: &mut Vec<u8>) -> Next
         reply(out, format_args!("OK DEFLATE active"));
         Next::Compress
     } else {
-        reply(out, format_args!("NO Unknown compression algorithm: {name}"));
+        reply(
+            out,
+            format_args!("NO Unknown compression algorithm: {name}"),
+        );
         Next::Read
     }
 }

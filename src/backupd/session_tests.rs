@@ -25,11 +25,20 @@ impl Rig {
     /// What a fresh peer gets for `input`, which may come in pieces of `size`.
     fn transcript(&self, peer: Peer, input: &[u8], size: usize) -> (String, Step) {
         let mut channel = self.channel(peer);
-        let (mut out, mut last) = (Vec::new(), Step { next: Next::Read, delay: Duration::ZERO });
+        let (mut out, mut last) = (
+            Vec::new(),
+            Step {
+                next: Next::Read,
+                delay: Duration::ZERO,
+            },
+        );
         for mut part in input.chunks(size) {
             while !part.is_empty() || channel.has_more() {
                 let step = channel.feed(&mut part, &mut out).unwrap();
-                last = Step { next: step.next, delay: last.delay + step.delay };
+                last = Step {
+                    next: step.next,
+                    delay: last.delay + step.delay,
+                };
                 if step.next == Next::Close {
                     return (text(&out), last);
                 }
@@ -43,7 +52,11 @@ impl Rig {
         let input: String = dialogue.iter().map(|(said, _)| *said).collect();
         let answers: String = dialogue.iter().map(|(_, answer)| *answer).collect();
         for size in [1, 3, 17, input.len().max(1)] {
-            assert_eq!(self.transcript(peer, input.as_bytes(), size).0, answers, "by {size}");
+            assert_eq!(
+                self.transcript(peer, input.as_bytes(), size).0,
+                answers,
+                "by {size}"
+            );
         }
     }
 }
@@ -59,7 +72,10 @@ fn banners() {
     rig.session(STRANGER).greet(&mut out);
     let version = env!("CARGO_PKG_VERSION");
     let last = format!("* OK backup.example Cyrus backup server cyrusbackup {version}\r\n");
-    assert_eq!(text(&out), format!("* SASL PLAIN\r\n* COMPRESS DEFLATE\r\n{last}"));
+    assert_eq!(
+        text(&out),
+        format!("* SASL PLAIN\r\n* COMPRESS DEFLATE\r\n{last}")
+    );
     out.clear();
     rig.session(Peer::Trusted).greet(&mut out);
     assert_eq!(text(&out), last);
@@ -78,11 +94,26 @@ fn before_login() {
             ("\r\n", "BAD Null command\r\n"),
             (" GET USER x\r\n", "BAD Null command\r\n"),
             ("NOOP x\r\n", "BAD Unexpected extra arguments to Noop\r\n"),
-            ("RESTORE\r\n", "BAD IMAP_PROTOCOL_ERROR Unrecognized command\r\n"),
-            ("STARTTLS\r\n", "BAD IMAP_PROTOCOL_ERROR Unrecognized command\r\n"),
-            ("C01 CAPABILITY\r\n", "BAD IMAP_PROTOCOL_ERROR Unrecognized command\r\n"),
-            ("COMPRESS\r\n", "BAD Missing required argument to Compress\r\n"),
-            ("COMPRESS FOO\r\n", "NO Unknown compression algorithm: FOO\r\n"),
+            (
+                "RESTORE\r\n",
+                "BAD IMAP_PROTOCOL_ERROR Unrecognized command\r\n",
+            ),
+            (
+                "STARTTLS\r\n",
+                "BAD IMAP_PROTOCOL_ERROR Unrecognized command\r\n",
+            ),
+            (
+                "C01 CAPABILITY\r\n",
+                "BAD IMAP_PROTOCOL_ERROR Unrecognized command\r\n",
+            ),
+            (
+                "COMPRESS\r\n",
+                "BAD Missing required argument to Compress\r\n",
+            ),
+            (
+                "COMPRESS FOO\r\n",
+                "NO Unknown compression algorithm: FOO\r\n",
+            ),
             ("exit\r\n", "OK Finished\r\n"),
         ],
     );
@@ -94,12 +125,21 @@ fn authenticate_errors_as_in_the_capture() {
     rig.expect(
         STRANGER,
         &[
-            ("AUTHENTICATE PLAIN AHJlcGwAd3Jvbmc=\r\n", "NO authentication failure\r\n"),
+            (
+                "AUTHENTICATE PLAIN AHJlcGwAd3Jvbmc=\r\n",
+                "NO authentication failure\r\n",
+            ),
             ("AUTHENTICATE PLAIN =\r\n", "NO bad protocol / cancel\r\n"),
-            ("AUTHENTICATE PLAIN !!notbase64\r\n", "NO bad protocol / cancel\r\n"),
+            (
+                "AUTHENTICATE PLAIN !!notbase64\r\n",
+                "NO bad protocol / cancel\r\n",
+            ),
             ("AUTHENTICATE NOSUCH\r\n", "NO no mechanism available\r\n"),
             ("AUTHENTICATE \"PLAIN\"\r\n", "BAD Invalid mechanism\r\n"),
-            ("AUTHENTICATE\r\n", "BAD Missing required argument to Authenticate\r\n"),
+            (
+                "AUTHENTICATE\r\n",
+                "BAD Missing required argument to Authenticate\r\n",
+            ),
             ("AUTHENTICATE PLAIN\r\n", "+ \r\n"),
             ("*\r\n", "BAD Client canceled authentication\r\n"),
             ("NOOP\r\n", "OK Noop completed\r\n"),
@@ -110,7 +150,13 @@ fn authenticate_errors_as_in_the_capture() {
         ],
     );
     let (_, step) = rig.transcript(STRANGER, b"AUTHENTICATE PLAIN AHJlcGwAd3Jvbmc=\r\n", 7);
-    assert_eq!(step, Step { next: Next::Read, delay: PAUSE });
+    assert_eq!(
+        step,
+        Step {
+            next: Next::Read,
+            delay: PAUSE
+        }
+    );
     let (answers, step) = rig.transcript(STRANGER, &b"AUTHENTICATE X\r\n".repeat(100), 4096);
     assert_eq!((answers.lines().count(), step.next), (10, Next::Close));
     assert_eq!(step.delay, 10 * PAUSE);
@@ -120,7 +166,11 @@ fn authenticate_errors_as_in_the_capture() {
 fn who_is_no_admin_is_denied_and_hung_up_on() {
     let rig = Rig::new();
     // anne; repl acting as anne; anne acting as repl.
-    for plain in ["AGFubmUAc2VjcmV0", "YW5uZQByZXBsAHNlY3JldA==", "cmVwbABhbm5lAHNlY3JldA=="] {
+    for plain in [
+        "AGFubmUAc2VjcmV0",
+        "YW5uZQByZXBsAHNlY3JldA==",
+        "cmVwbABhbm5lAHNlY3JldA==",
+    ] {
         let login = format!("AUTHENTICATE PLAIN {plain}\r\n");
         let input = format!("{login}GET USER anne\r\nNOOP\r\nEXIT\r\nNOOP\r\n");
         let (answers, step) = rig.transcript(STRANGER, input.as_bytes(), 9);
@@ -156,19 +206,38 @@ fn after_login() {
             ("STARTTLS\r\n", bad),
             ("C01 CAPABILITY\r\n", bad),
             ("RESTART\r\n", "OK Restarting\r\n"),
-            ("COMPRESS\r\n", "BAD Missing required argument to Compress\r\n"),
-            ("COMPRESS FOO\r\n", "NO Unknown compression algorithm: FOO\r\n"),
+            (
+                "COMPRESS\r\n",
+                "BAD Missing required argument to Compress\r\n",
+            ),
+            (
+                "COMPRESS FOO\r\n",
+                "NO Unknown compression algorithm: FOO\r\n",
+            ),
             ("get user anne\r\n", "OK Success\r\n"),
-            ("GET NOSUCH x\r\n", "NO IMAP_PROTOCOL_ERROR Unknown command NOSUCH\r\n"),
-            ("APPLY NOSUCH x\r\n", "NO IMAP_PROTOCOL_ERROR Unknown command\r\n"),
-            ("APPLY CAPABILITIES (FOO)\r\n", "* ENABLED ()\r\nOK Success\r\n"),
+            (
+                "GET NOSUCH x\r\n",
+                "NO IMAP_PROTOCOL_ERROR Unknown command NOSUCH\r\n",
+            ),
+            (
+                "APPLY NOSUCH x\r\n",
+                "NO IMAP_PROTOCOL_ERROR Unknown command\r\n",
+            ),
+            (
+                "APPLY CAPABILITIES (FOO)\r\n",
+                "* ENABLED ()\r\nOK Success\r\n",
+            ),
             ("APPLY FORCE %()\r\n", "OK Success\r\n"),
             ("APPLY MESSAGE ()\r\n", "OK Success\r\n"),
             ("APPLY UNUSER anne\r\n", "OK Success\r\n"),
             ("EXIT\r\n", "OK Finished\r\n"),
         ],
     );
-    assert!(rig.asked.take().ends_with(&["Unuser(\"anne\")".into(), "close".into()]));
+    assert!(
+        rig.asked
+            .take()
+            .ends_with(&["Unuser(\"anne\")".into(), "close".into()])
+    );
 }
 
 #[test]
@@ -177,7 +246,11 @@ fn bad_lines_are_consumed_to_their_end() {
     let body = "NOOP\r\nEXIT\r\n";
     let (right, wrong) = (Guid::of(body.as_bytes()), Guid::of(b""));
     let file = |guid: &str| format!("%{{default {guid} {}}}\r\n{body}", body.len());
-    let two = format!("APPLY MESSAGE ({} {})\r\n", file(&wrong.to_string()), file(&right.to_string()));
+    let two = format!(
+        "APPLY MESSAGE ({} {})\r\n",
+        file(&wrong.to_string()),
+        file(&right.to_string())
+    );
     let long = format!("APPLY MESSAGE ({} NIL)\r\n", file(&"a".repeat(50)));
     let outside = format!("APPLY SUB %(USERID {})\r\n", file(&right.to_string()));
     let reserve = format!("APPLY RESERVE %(PARTITION p MBOXNAME () GUID ({wrong} {right}))\r\n");
@@ -189,16 +262,32 @@ fn bad_lines_are_consumed_to_their_end() {
         (first.to_owned(), rig.asked.take().remove(0))
     };
     let (answer, staged) = parse(&two);
-    assert!(answer.starts_with("NO IMAP_PROTOCOL_ERROR guid mismatch"), "{answer}");
+    assert!(
+        answer.starts_with("NO IMAP_PROTOCOL_ERROR guid mismatch"),
+        "{answer}"
+    );
     assert_eq!(staged, "Reserve: 1 of 2 staged");
-    for line in [&long, open, "APPLY SUB\r\n", "GET USER\r\n", "APPLY SUB %(USERID\r\n"] {
+    for line in [
+        &long,
+        open,
+        "APPLY SUB\r\n",
+        "GET USER\r\n",
+        "APPLY SUB %(USERID\r\n",
+    ] {
         let (answer, staged) = parse(line);
         assert!(answer.starts_with("BAD "), "{line}: {answer}");
         assert_eq!(staged, "Reserve: 0 of 2 staged");
     }
-    for line in [&outside, "APPLY MESSAGE (x y)\r\n", "APPLY SUB %(USERID anne)\r\n"] {
+    for line in [
+        &outside,
+        "APPLY MESSAGE (x y)\r\n",
+        "APPLY SUB %(USERID anne)\r\n",
+    ] {
         let (answer, staged) = parse(line);
-        assert!(answer.starts_with("NO IMAP_PROTOCOL_BAD_PARAMETERS "), "{line}: {answer}");
+        assert!(
+            answer.starts_with("NO IMAP_PROTOCOL_BAD_PARAMETERS "),
+            "{line}: {answer}"
+        );
         assert_eq!(staged, "Reserve: 0 of 2 staged");
     }
 }
@@ -215,11 +304,17 @@ fn staged_bodies_live_until_restart() {
         input.extend_from_slice(body);
         guids += &format!(" {guid}");
     }
-    let reserve = format!("APPLY RESERVE %(PARTITION p MBOXNAME () GUID ({}))\r\n", guids.trim());
+    let reserve = format!(
+        "APPLY RESERVE %(PARTITION p MBOXNAME () GUID ({}))\r\n",
+        guids.trim()
+    );
     input.extend_from_slice(format!(")\r\n{reserve}RESTART\r\n{reserve}").as_bytes());
     for size in [1, 100, input.len()] {
         let (answers, _) = rig.transcript(Peer::Trusted, &input, size);
-        assert_eq!(answers, "OK Success\r\nOK Success\r\nOK Restarting\r\nOK Success\r\n");
+        assert_eq!(
+            answers,
+            "OK Success\r\nOK Success\r\nOK Restarting\r\nOK Success\r\n"
+        );
         let (before, after) = ("Reserve: 29 of 29 staged", "Reserve: 0 of 29 staged");
         assert_eq!(rig.asked.take(), [before, "restart", after]);
     }
@@ -267,7 +362,10 @@ fn junk_costs_nothing_and_gets_one_answer() {
     assert!(out.is_empty());
     channel.feed(&mut &b"\r\nNOOP\r\n"[..], &mut out).unwrap();
     let lines: Vec<&str> = std::str::from_utf8(&out).unwrap().lines().collect();
-    assert!(lines[0].starts_with("BAD IMAP_PROTOCOL_ERROR "), "{lines:?}");
+    assert!(
+        lines[0].starts_with("BAD IMAP_PROTOCOL_ERROR "),
+        "{lines:?}"
+    );
     assert_eq!(lines[1..], ["OK Noop completed"]);
 
     let mut channel = rig.channel(STRANGER);
@@ -296,7 +394,10 @@ fn an_overlong_line_of_a_command_is_refused() {
         }
         channel.feed(&mut &b")\r\nNOOP\r\n"[..], &mut out).unwrap();
         let answers = text(&out);
-        assert_eq!(answers, "BAD IMAP_PROTOCOL_ERROR Line too long\r\nOK Noop completed\r\n");
+        assert_eq!(
+            answers,
+            "BAD IMAP_PROTOCOL_ERROR Line too long\r\nOK Noop completed\r\n"
+        );
     }
     assert!(rig.asked.take().is_empty());
 }
@@ -325,7 +426,9 @@ fn compression_starts_after_its_line_in_any_split() {
     let mut coded = Vec::with_capacity(4096);
     let clear = b"NOOP\r\nCOMPRESS DEFLATE\r\nGET USER much\r\nGET USER much\r\nEXIT\r\n";
     let mut compress = Compress::new(Compression::default(), false);
-    compress.compress_vec(clear, &mut coded, FlushCompress::Sync).unwrap();
+    compress
+        .compress_vec(clear, &mut coded, FlushCompress::Sync)
+        .unwrap();
     let mut input = format!("{LOGIN}COMPRESS DEFLATE\r\n").into_bytes();
     input.extend_from_slice(&coded);
     for size in [1, 10, input.len()] {
@@ -354,8 +457,14 @@ fn compression_starts_after_its_line_in_any_split() {
     }
     let mut channel = rig.channel(Peer::Trusted);
     let mut out = Vec::new();
-    channel.feed(&mut &b"COMPRESS DEFLATE\r\n"[..], &mut out).unwrap();
-    assert!(channel.feed(&mut &b"\xff\xff\xff\xff plain text"[..], &mut out).is_err());
+    channel
+        .feed(&mut &b"COMPRESS DEFLATE\r\n"[..], &mut out)
+        .unwrap();
+    assert!(
+        channel
+            .feed(&mut &b"\xff\xff\xff\xff plain text"[..], &mut out)
+            .is_err()
+    );
 }
 
 #[test]
@@ -377,10 +486,14 @@ fn idle_is_told_once_and_close_always() {
     let rig = Rig::new();
     let mut channel = rig.channel(Peer::Trusted);
     channel.idle();
-    channel.feed(&mut &b"GET META anne\r\n"[..], &mut Vec::new()).unwrap();
+    channel
+        .feed(&mut &b"GET META anne\r\n"[..], &mut Vec::new())
+        .unwrap();
     channel.idle();
     channel.idle();
-    channel.feed(&mut &b"APPLY SUB %(USERID an"[..], &mut Vec::new()).unwrap();
+    channel
+        .feed(&mut &b"APPLY SUB %(USERID an"[..], &mut Vec::new())
+        .unwrap();
     channel.close();
     channel.close();
     assert_eq!(rig.asked.take(), ["Meta(\"anne\")", "idle", "close"]);

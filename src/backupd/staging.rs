@@ -72,9 +72,14 @@ struct Incoming {
 
 enum Target {
     Memory(Vec<u8>),
-    Spool { start: u64, written: u64 },
+    Spool {
+        start: u64,
+        written: u64,
+    },
     /// Already held, or lost to a failed write: the octets are only counted and hashed.
-    Nowhere { lost: bool },
+    Nowhere {
+        lost: bool,
+    },
 }
 
 struct Spool {
@@ -96,8 +101,16 @@ impl Staging {
         Staging {
             bodies: HashMap::new(),
             incoming: None,
-            spool: Spool { directory, file: None, end: 0 },
-            memory: MemoryShare { budget, limit: memory_limit, used: 0 },
+            spool: Spool {
+                directory,
+                file: None,
+                end: 0,
+            },
+            memory: MemoryShare {
+                budget,
+                limit: memory_limit,
+                used: 0,
+            },
         }
     }
 
@@ -134,29 +147,44 @@ impl Staging {
             (Target::Memory(Vec::new()), Ok(()))
         } else {
             match self.spool.open() {
-                Ok(()) => (Target::Spool { start: self.spool.end, written: 0 }, Ok(())),
+                Ok(()) => (
+                    Target::Spool {
+                        start: self.spool.end,
+                        written: 0,
+                    },
+                    Ok(()),
+                ),
                 Err(error) => (Target::Nowhere { lost: true }, Err(error)),
             }
         };
         let hasher = GuidHasher::default();
-        self.incoming = Some(Incoming { guid, partition, expected: size, hasher, target });
+        self.incoming = Some(Incoming {
+            guid,
+            partition,
+            expected: size,
+            hasher,
+            target,
+        });
         outcome
     }
 
     /// The next octets of the body. After an error the rest may still be pushed; it is thrown away.
     pub fn push(&mut self, octets: &[u8]) -> io::Result<()> {
-        let Some(incoming) = &mut self.incoming else { return Ok(()) };
+        let Some(incoming) = &mut self.incoming else {
+            return Ok(());
+        };
         incoming.hasher.update(octets);
         let outcome = match &mut incoming.target {
             Target::Memory(buffer) => {
                 buffer.extend_from_slice(octets);
                 Ok(())
             }
-            Target::Spool { start, written } => {
-                self.spool.write_at(octets, *start + *written).inspect(|()| {
+            Target::Spool { start, written } => self
+                .spool
+                .write_at(octets, *start + *written)
+                .inspect(|()| {
                     *written += octets.len() as u64;
-                })
-            }
+                }),
             Target::Nowhere { .. } => Ok(()),
         };
         if outcome.is_err() {
@@ -167,7 +195,13 @@ impl Staging {
 
     /// The body is complete.
     pub fn finish(&mut self) -> Arrival {
-        let Some(Incoming { guid, partition, expected, hasher, target }) = self.incoming.take()
+        let Some(Incoming {
+            guid,
+            partition,
+            expected,
+            hasher,
+            target,
+        }) = self.incoming.take()
         else {
             return Arrival::Lost;
         };
@@ -180,19 +214,43 @@ impl Staging {
             Target::Memory(buffer) => {
                 let size = buffer.len() as u64;
                 let place = Place::Memory(buffer.into_boxed_slice());
-                self.bodies.insert(guid, StagedBody { partition, size, place });
+                self.bodies.insert(
+                    guid,
+                    StagedBody {
+                        partition,
+                        size,
+                        place,
+                    },
+                );
             }
             // A mismatch leaves `end` where it was: the next body overwrites this one.
             Target::Spool { start, written } if matches => {
                 if let Some(file) = &self.spool.file {
-                    let place = Place::Spool { file: Arc::clone(file), offset: start };
-                    self.bodies.insert(guid, StagedBody { partition, size: written, place });
+                    let place = Place::Spool {
+                        file: Arc::clone(file),
+                        offset: start,
+                    };
+                    self.bodies.insert(
+                        guid,
+                        StagedBody {
+                            partition,
+                            size: written,
+                            place,
+                        },
+                    );
                     self.spool.end = start + written;
                 }
             }
             Target::Spool { .. } => {}
         }
-        if matches { Arrival::Kept } else { Arrival::GuidMismatch { stated: guid, found } }
+        if matches {
+            Arrival::Kept
+        } else {
+            Arrival::GuidMismatch {
+                stated: guid,
+                found,
+            }
+        }
     }
 }
 
@@ -216,7 +274,10 @@ impl StagedBody {
 
     /// The octets from the start; may be called any number of times.
     pub fn reader(&self) -> impl Read + '_ {
-        BodyReader { body: self, position: 0 }
+        BodyReader {
+            body: self,
+            position: 0,
+        }
     }
 }
 
@@ -247,12 +308,16 @@ impl Read for BodyReader<'_> {
 impl Budget {
     /// `octets` for everybody together.
     pub fn new(octets: u64) -> Budget {
-        Budget { free: AtomicU64::new(octets) }
+        Budget {
+            free: AtomicU64::new(octets),
+        }
     }
 
     fn take(&self, octets: u64) -> bool {
         self.free
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(octets))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
+                free.checked_sub(octets)
+            })
             .is_ok()
     }
 
@@ -263,7 +328,10 @@ impl Budget {
 
 impl MemoryShare {
     fn take(&mut self, octets: u64) -> bool {
-        let fits = self.used.checked_add(octets).is_some_and(|used| used <= self.limit);
+        let fits = self
+            .used
+            .checked_add(octets)
+            .is_some_and(|used| used <= self.limit);
         if !fits || !self.budget.take(octets) {
             return false;
         }
@@ -316,7 +384,9 @@ mod tests {
     }
 
     fn stage(staging: &mut Staging, body: &[u8]) -> Arrival {
-        staging.begin(Guid::of(body), b"default".to_vec(), body.len() as u64).unwrap();
+        staging
+            .begin(Guid::of(body), b"default".to_vec(), body.len() as u64)
+            .unwrap();
         body.chunks(7).for_each(|part| staging.push(part).unwrap());
         staging.finish()
     }
@@ -340,7 +410,9 @@ mod tests {
         for body in &bodies {
             assert_eq!(read(&staging, body), (body.clone(), body.clone()));
         }
-        let left = std::fs::read_dir(dir.path().join("not/yet/there")).unwrap().count();
+        let left = std::fs::read_dir(dir.path().join("not/yet/there"))
+            .unwrap()
+            .count();
         assert_eq!(left, 0, "the spool file has no name");
         staging.clear();
         assert!(staging.get(&Guid::of(&bodies[3])).is_none());
@@ -356,7 +428,13 @@ mod tests {
             let guid = Guid::of(b"something else");
             staging.begin(guid, b"p".to_vec(), 3).unwrap();
             staging.push(b"abc").unwrap();
-            assert_eq!(staging.finish(), Arrival::GuidMismatch { stated: guid, found: Guid::of(b"abc") });
+            assert_eq!(
+                staging.finish(),
+                Arrival::GuidMismatch {
+                    stated: guid,
+                    found: Guid::of(b"abc")
+                }
+            );
             assert!(staging.get(&guid).is_none());
             assert!(staging.is_empty());
             assert_eq!((staging.spool.end, staging.memory.used), (0, 0));
@@ -391,8 +469,12 @@ mod tests {
         let budget = Arc::new(Budget::new(0));
         let (mut staging, _dir) = self::staging(1000, &budget);
         stage(&mut staging, b"first");
-        staging.spool.file = Some(Arc::new(File::options().write(true).open("/dev/full").unwrap()));
-        staging.begin(Guid::of(b"second"), b"p".to_vec(), 6).unwrap();
+        staging.spool.file = Some(Arc::new(
+            File::options().write(true).open("/dev/full").unwrap(),
+        ));
+        staging
+            .begin(Guid::of(b"second"), b"p".to_vec(), 6)
+            .unwrap();
         assert!(staging.push(b"sec").is_err());
         staging.push(b"ond").unwrap();
         assert_eq!(staging.finish(), Arrival::Lost);
@@ -403,7 +485,9 @@ mod tests {
     fn a_claimed_size_costs_nothing_before_the_octets_come() {
         let budget = Arc::new(Budget::new(u64::MAX));
         let (mut staging, _dir) = staging(u64::MAX, &budget);
-        staging.begin(Guid::of(b""), b"p".to_vec(), u64::from(u32::MAX)).unwrap();
+        staging
+            .begin(Guid::of(b""), b"p".to_vec(), u64::from(u32::MAX))
+            .unwrap();
         staging.clear();
         assert_eq!(budget.free.load(Ordering::Relaxed), u64::MAX);
     }

@@ -35,6 +35,10 @@ impl Rig {
             line_limit: 256 << 20,
             services: Box::new(move || services.service()),
         };
-        Rig { settings: Arc::new(settings), asked, _dir: dir }
+        Rig {
+            settings: Arc::new(settings),
+            asked,
+            _dir: dir,
+        }
     }
 }

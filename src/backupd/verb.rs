@@ -7,7 +7,15 @@ pub(crate) const UNRECOGNIZED: &str = "IMAP_PROTOCOL_ERROR Unrecognized command"
 pub(crate) const NULL_COMMAND: &str = "Null command";
 
 /// Of STARTTLS, C knows nothing either unless it advertised it (capture 51); RESTORE is for live servers.
-const KNOWN: [&str; 7] = ["NOOP", "RESTART", "EXIT", "GET", "APPLY", "COMPRESS", "AUTHENTICATE"];
+const KNOWN: [&str; 7] = [
+    "NOOP",
+    "RESTART",
+    "EXIT",
+    "GET",
+    "APPLY",
+    "COMPRESS",
+    "AUTHENTICATE",
+];
 const LONGEST: usize = "AUTHENTICATE".len();
 
 /// Judges a complete line: fine, or the text to answer `BAD` with.
@@ -15,7 +23,10 @@ pub(crate) fn judge(line: &[u8]) -> Result<(), &'static str> {
     let word = line.split(|&byte| byte == b' ').next().unwrap_or_default();
     if word.is_empty() {
         Err(NULL_COMMAND)
-    } else if KNOWN.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes())) {
+    } else if KNOWN
+        .iter()
+        .any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+    {
         Ok(())
     } else {
         Err(UNRECOGNIZED)

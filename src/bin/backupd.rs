@@ -32,9 +32,9 @@ const LINE_LIMIT: u64 = 2 << 30;
 /// A second signal does not wait for commands to finish; EX_TEMPFAIL as from C.
 const IMPATIENT: i32 = 75;
 
-/// Receives backups from sync_client.
+/// Receives backups from Cyrus sync_client over the csync protocol
 #[derive(Parser)]
-#[command(name = "backupd", version, about)]
+#[command(name = "backupd", version)]
 #[command(group = ArgGroup::new("how").required(true).args(["listen", "stdio"]))]
 struct Options {
     /// imapd.conf
@@ -45,6 +45,18 @@ struct Options {
     /// socket /PATH is trusted as administrator
     #[arg(long, value_name = "ADDRESS:PORT|/PATH")]
     listen: Vec<Endpoint>,
+
+    /// Connections at a time, in all
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
+    max_connections: usize,
+
+    /// Connections at a time from one address
+    #[arg(long, value_name = "N", default_value_t = Limits::default().per_address)]
+    max_per_address: usize,
+
+    /// Seconds that a client has to log in
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().login.as_secs())]
+    login_timeout: u64,
 
     /// Serve one client on standard input and output, trusted unless that is a network socket
     #[arg(short = 'X')]
@@ -78,6 +90,9 @@ fn main() -> ExitCode {
 fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let limits = Limits {
+        connections: options.max_connections,
+        per_address: options.max_per_address,
+        login: Duration::from_secs(options.login_timeout),
         idle: Duration::from_secs(config.sync_timeout),
         ..Limits::default()
     };
@@ -85,7 +100,10 @@ fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let peer = standard_peer();
     let networked = match options.stdio {
         true => matches!(peer, Peer::Address(_)),
-        false => options.listen.iter().any(|endpoint| matches!(endpoint, Endpoint::Tcp(_))),
+        false => options
+            .listen
+            .iter()
+            .any(|endpoint| matches!(endpoint, Endpoint::Tcp(_))),
     };
     let settings = Arc::new(settings(&config, networked)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -123,7 +141,10 @@ fn settings(config: &Arc<Config>, networked: bool) -> anyhow::Result<Settings> {
     };
     Ok(Settings {
         servername: config.servername.clone(),
-        trusted_user: config.cyrus_user.clone().unwrap_or_else(|| "cyrus".to_owned()),
+        trusted_user: config
+            .cyrus_user
+            .clone()
+            .unwrap_or_else(|| "cyrus".to_owned()),
         admins: Admins::new(&config.admins, config.username_tolower),
         authority,
         failed_login_pause: Duration::from_secs(config.failedloginpause),
@@ -155,14 +176,21 @@ fn authority(config: &Arc<Config>) -> anyhow::Result<Box<dyn Authority>> {
 }
 
 fn start_log(config: &Config) {
-    let level = if config.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let level = if config.debug {
+        tracing::Level::DEBUG
+    } else {
+        tracing::Level::INFO
+    };
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(false)
         .init();
-    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    config
+        .warnings
+        .iter()
+        .for_each(|warning| tracing::warn!("{warning}"));
 }
 
 /// Ready at SIGTERM or SIGINT.

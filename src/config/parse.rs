@@ -72,16 +72,17 @@ impl Parser<'_, '_, '_> {
             return Ok(());
         }
         let directive = text.starts_with(b"@");
-        let (key, value) = split_key(&text[usize::from(directive)..])
-            .filter(|(key, _)| directive || !key.is_empty())
-            .ok_or_else(|| ConfigError::OptionName {
-                line,
-                path: show(path),
-            })?;
+        let bad_name = || ConfigError::OptionName {
+            line,
+            path: show(path),
+        };
+        let (key, value) = split_key(&text[usize::from(directive)..]).ok_or_else(bad_name)?;
         if value.is_empty() {
             return Err(ConfigError::EmptyValue { line });
         }
         match (directive, key.as_str()) {
+            // C aborts here.
+            (false, "") => Err(bad_name()),
             (false, _) => (self.sink)(Entry {
                 key,
                 value: value.to_owned(),
@@ -96,23 +97,18 @@ impl Parser<'_, '_, '_> {
     }
 }
 
-/// Joins physical lines. A backslash counts only directly before the newline.
+/// Joins physical lines. A backslash counts only directly before the newline. What wants to be
+/// continued at the end of the file is dropped, as in C.
 fn logical_lines(text: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
-    let mut physical = text.split_inclusive(|&byte| byte == b'\n').enumerate();
-    std::iter::from_fn(move || {
-        let mut joined: Option<(usize, Vec<u8>)> = None;
-        for (index, line) in physical.by_ref() {
-            let (number, text) = joined.get_or_insert_default();
-            *number = index + 1;
-            match line.strip_suffix(b"\\\n") {
-                Some(continued) => text.extend_from_slice(continued),
-                None => {
-                    text.extend_from_slice(line);
-                    break;
-                }
-            }
+    let mut joined = Vec::new();
+    let physical = text.split_inclusive(|&byte| byte == b'\n').enumerate();
+    physical.filter_map(move |(index, line)| {
+        if let Some(continued) = line.strip_suffix(b"\\\n") {
+            joined.extend_from_slice(continued);
+            return None;
         }
-        joined
+        joined.extend_from_slice(line);
+        Some((index + 1, std::mem::take(&mut joined)))
     })
 }
 
@@ -181,7 +177,7 @@ mod tests {
             ("# c \\\na: b\nd: e", &["d=e@3"]),
             ("a: b \\", &["a=b \\@1"]),
             ("a: b\\", &["a=b\\@1"]),
-            ("a: b\\\n", &["a=b@1"]),
+            ("a: b\nc: d\\\n", &["a=b@1"]),
             ("a: b\\\r\nd: e\n", &["a=b\\@1", "d=e@2"]),
             ("a: b\\\\\nc\n", &["a=b\\c@2"]),
             ("a: b\0c\nd: e\n", &["a=b@1", "d=e@2"]),
@@ -216,7 +212,7 @@ mod tests {
             ("a: \t\r\n", EMPTY),
             ("@include:", EMPTY),
             ("@x:", EMPTY),
-            ("a:\\\n", EMPTY),
+            (": ", EMPTY),
             (
                 "a:\\\n\\\n\n",
                 "empty option value on line 3 of configuration file",

@@ -212,7 +212,12 @@ fn check(spec: &Spec, entry: &Entry) -> Result<(), ConfigError> {
     if well_formed {
         return Ok(());
     }
-    let (key, value, line) = (entry.key.clone(), text.into_owned(), entry.line);
+    // Without the service's prefix, and an enumeration's `t` shows as `on`.
+    let (key, line) = (spec.name.to_owned(), entry.line);
+    let value = match spec.kind {
+        Kind::Enum(_) => on_or_off(&text).to_owned(),
+        _ => text.into_owned(),
+    };
     Err(match spec.kind {
         Kind::Switch => ConfigError::NonSwitch { key, line },
         Kind::Duration => ConfigError::Duration { value, key, line },
@@ -307,7 +312,7 @@ mod tests {
             (&["debug: YES"], "non-switch value for debug in line 1"),
             (
                 &["cyr_info_maxword: 5x"],
-                "non-integer value for cyr_info_maxword in line 1",
+                "non-integer value for maxword in line 1",
             ),
             (
                 &["admins: a", "sync_timeout: 1w"],
@@ -323,7 +328,7 @@ mod tests {
             ),
             (
                 &["tls_client_certs: yes"],
-                "invalid value 'yes' for tls_client_certs in line 1",
+                "invalid value 'on' for tls_client_certs in line 1",
             ),
         ] {
             assert_eq!(settings(lines).unwrap_err(), error, "{lines:?}");

@@ -155,3 +155,6 @@ impl<'a> Arguments<'a> {
         Parser::starting_at(self.text, self.at)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,9 @@ mod value;
 
 pub use copy::copy_with_literals;
 pub use parser::{DlistError, DlistRule, ListEnd, MAX_DEPTH, Parser};
-pub use print::{Literal, print_number, print_string, print_word};
+pub use print::{Literal, print_guid, print_number, print_string, print_word};
 pub(crate) use value::parse_u64;
 pub use value::{FileRef, KvList, Value};
+
+#[cfg(test)]
+mod tests;

@@ -130,7 +130,8 @@ impl Fragmenter {
     /// up and more is needed.
     ///
     /// # Errors
-    /// After an error the same error comes again until [`Fragmenter::resync`] is called.
+    /// A line with an error is lost; how much of its text came out before depends on how the input
+    /// was split. The same error comes again until [`Fragmenter::resync`] is called.
     pub fn next<'a>(
         &mut self,
         input: &mut &'a [u8],
@@ -496,3 +497,6 @@ fn take_up_to<'a>(input: &mut &'a [u8], left: &mut u64) -> &'a [u8] {
     *left -= length as u64;
     taken
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! One backup, open for reading: the rows of its index, its bytes as they are, its chunks inflated,
 //! and its messages, each checked against its GUID before a byte is given out (DESIGN 1.3).
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -80,6 +81,11 @@ impl Backup {
     /// The data file.
     pub fn path(&self) -> &Path {
         self.data.path()
+    }
+
+    /// The open data file, for readers that go through all of it.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(self.data.file())
     }
 
     /// The index.

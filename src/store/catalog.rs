@@ -131,7 +131,10 @@ impl Catalog {
         let mut checked = Vec::new();
         for (key, path) in entries {
             self.check_path(key, path)?;
-            checked.push((key_bytes(key).to_vec(), path.as_os_str().as_bytes().to_vec()));
+            checked.push((
+                key_bytes(key).to_vec(),
+                path.as_os_str().as_bytes().to_vec(),
+            ));
         }
         self.database.replace(checked).map_err(failed)
     }
@@ -140,12 +143,7 @@ impl Catalog {
         self.database.update(change)
     }
 
-    fn store(
-        &self,
-        transaction: &mut Transaction<'_>,
-        key: &BackupKey,
-        path: &Path,
-    ) -> Result<()> {
+    fn store(&self, transaction: &mut Transaction<'_>, key: &BackupKey, path: &Path) -> Result<()> {
         self.check_path(key, path)?;
         Ok(transaction.store(key_bytes(key), path.as_os_str().as_bytes())?)
     }
@@ -185,7 +183,9 @@ impl From<twoskip::Error> for super::StoreError {
 
 fn hint(error: &twoskip::Error) -> &'static str {
     match error.fault {
-        Fault::Damaged { .. } | Fault::NotTwoskip => "; make a new one with `ctl_backups reconstruct`",
+        Fault::Damaged { .. } | Fault::NotTwoskip => {
+            "; make a new one with `ctl_backups reconstruct`"
+        }
         _ => "",
     }
 }
@@ -213,7 +213,9 @@ mod tests {
         assert_eq!(catalog.get(&key("anne")).unwrap(), None);
         assert!(!catalog.path().exists());
         catalog.insert(&key("anne"), Path::new("/b/a")).unwrap();
-        catalog.insert(&BackupKey::shared(), Path::new("/b/s")).unwrap();
+        catalog
+            .insert(&BackupKey::shared(), Path::new("/b/s"))
+            .unwrap();
         catalog.insert(&key("anne"), Path::new("/b/a2")).unwrap();
         let mode = catalog.path().metadata().unwrap().permissions().mode();
         assert_eq!(mode & !0o644 & 0o7777, 0);
@@ -235,7 +237,12 @@ mod tests {
         assert!(refused.detail().contains("bob has a backup already"));
         assert!(!catalog.rename(&key("zoe"), &key("yve")).unwrap());
         assert!(catalog.rename(&key("anne"), &key("carol")).unwrap());
-        let keys: Vec<_> = catalog.iter().unwrap().into_iter().map(|(key, _)| key).collect();
+        let keys: Vec<_> = catalog
+            .iter()
+            .unwrap()
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
         assert_eq!(keys, ["bob", "carol"]);
     }
 
@@ -255,17 +262,28 @@ mod tests {
                 })
             };
             let threads: Vec<_> = (0..8).map(come).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         });
         let made = made.into_inner().unwrap();
         assert_eq!(made.len(), 1);
-        assert!(found.iter().all(|path| *path == Path::new(&format!("/b/{}", made[0]))));
+        assert!(
+            found
+                .iter()
+                .all(|path| *path == Path::new(&format!("/b/{}", made[0])))
+        );
     }
 
     #[test]
     fn a_creation_that_fails_leaves_no_entry() {
         let (_dir, catalog) = empty();
-        let create = || Err(StoreError::Missing { what: "/no/partition".into() });
+        let create = || {
+            Err(StoreError::Missing {
+                what: "/no/partition".into(),
+            })
+        };
         let error = catalog.get_or_create(&key("anne"), create).unwrap_err();
         assert!(matches!(error, StoreError::Missing { .. }));
         assert_eq!(catalog.iter().unwrap(), []);
@@ -281,7 +299,11 @@ mod tests {
                 .update(|transaction| transaction.store(b"anne", bad.as_bytes()))
                 .unwrap();
             let error = catalog.get(&key("anne")).unwrap_err();
-            assert!(error.detail().contains("anne is no absolute path"), "{}", error.detail());
+            assert!(
+                error.detail().contains("anne is no absolute path"),
+                "{}",
+                error.detail()
+            );
             assert_eq!(catalog.iter().unwrap()[0].1, Path::new(bad));
         }
     }

@@ -162,6 +162,8 @@ pub struct MemberReader {
     /// Started at a flush point: no header was read and the CRC of the whole can't be checked.
     partial: bool,
     end: Option<MemberEnd>,
+    /// The trailer is wrong. Told by the call after the one that gave the last bytes.
+    bad_trailer: Option<&'static str>,
 }
 
 impl MemberReader {
@@ -190,6 +192,7 @@ impl MemberReader {
             produced,
             partial,
             end: None,
+            bad_trailer: None,
         }
     }
 
@@ -225,6 +228,9 @@ impl MemberReader {
     /// Inflates into `out` using at most `most` of the compressed bytes at hand.
     /// Returns (compressed bytes used, uncompressed bytes given).
     pub fn inflate_some(&mut self, most: usize, out: &mut [u8]) -> io::Result<(usize, usize)> {
+        if let Some(reason) = self.bad_trailer {
+            return Err(invalid(reason));
+        }
         let input = &self.input[self.used..self.used + most];
         let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
         let status = self
@@ -322,10 +328,12 @@ impl MemberReader {
         };
         if !self.partial {
             if u32::from_le_bytes(crc) != self.crc() {
-                return Err(invalid("the gzip CRC does not match"));
+                self.bad_trailer = Some("the gzip CRC does not match");
+                return Ok(());
             }
             if u32::from_le_bytes(length) != self.produced as u32 {
-                return Err(invalid("the gzip length does not match"));
+                self.bad_trailer = Some("the gzip length does not match");
+                return Ok(());
             }
         }
         self.end = Some(MemberEnd::Complete(self.consumed()));
@@ -418,6 +426,26 @@ mod tests {
             let mut rest = Vec::new();
             reader.read_to_end(&mut rest).unwrap();
             assert!(rest == all[length as usize..]);
+        }
+    }
+
+    #[test]
+    fn a_wrong_trailer_costs_no_data() {
+        let data = noise(100_000);
+        let mut writer = MemberWriter::new();
+        writer.write(&data).unwrap();
+        writer.finish().unwrap();
+        let bytes = writer.take();
+        for at in [bytes.len() - 8, bytes.len() - 1] {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            let mut reader = MemberReader::open(file_of(&bad), 0, bad.len() as u64).unwrap();
+            let mut back = Vec::new();
+            let error = reader.read_to_end(&mut back).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            assert!(back == data);
+            assert_eq!(reader.end(), None);
+            assert!(reader.read(&mut [0]).is_err());
         }
     }
 

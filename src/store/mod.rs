@@ -16,6 +16,7 @@ mod placement;
 mod recover;
 pub mod scan;
 pub mod twoskip;
+pub mod verify;
 
 pub use appender::{Appender, Body};
 pub use backup::{Backup, Lock};

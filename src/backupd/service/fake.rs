@@ -47,11 +47,22 @@ impl Service for Fake {
     fn apply(&mut self, apply: Apply<'_>, staging: &mut Staging, _out: &mut Vec<u8>) -> Reply {
         let call = match apply {
             Apply::Reserve(reserve) => {
-                let held = reserve.guids.iter().filter(|guid| staging.get(guid).is_some());
-                format!("Reserve: {} of {} staged", held.count(), reserve.guids.len())
+                let held = reserve
+                    .guids
+                    .iter()
+                    .filter(|guid| staging.get(guid).is_some());
+                format!(
+                    "Reserve: {} of {} staged",
+                    held.count(),
+                    reserve.guids.len()
+                )
             }
             Apply::Mailbox(update) => {
-                let records = update.records.iter().filter(|record| record.is_ok()).count();
+                let records = update
+                    .records
+                    .iter()
+                    .filter(|record| record.is_ok())
+                    .count();
                 format!("Mailbox: {records} records")
             }
             apply => format!("{apply:?}"),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::CommandError;
-use crate::csync::dlist::{KvList, Literal, Parser, Value, print_number, print_word};
+use crate::csync::dlist::{KvList, Literal, Parser, Value, print_guid, print_number, print_word};
 use crate::types::Guid;
 
 /// The pseudo flag of messages that the client has expunged.
@@ -86,7 +86,7 @@ impl Record {
             print_item(out, " SIZE ", size);
         }
         out.extend_from_slice(b" GUID ");
-        out.extend_from_slice(self.guid.to_string().as_bytes());
+        print_guid(&self.guid, out);
         if let Some(annotations) = &self.annotations {
             out.extend_from_slice(b" ANNOTATIONS ");
             annotations.print(out, literal);

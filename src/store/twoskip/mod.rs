@@ -239,3 +239,116 @@ fn is_read_only(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{FileExt, PermissionsExt};
+
+    use super::*;
+
+    fn fresh() -> (tempfile::TempDir, Twoskip) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Twoskip::new(dir.path().join("test.db"));
+        (dir, db)
+    }
+
+    fn store(db: &Twoskip, key: &str, value: &str) {
+        db.update(|transaction| transaction.store(key.as_bytes(), value.as_bytes()))
+            .unwrap();
+    }
+
+    fn keys(db: &Twoskip) -> Vec<String> {
+        let entries = db.entries(b"").unwrap().into_iter();
+        entries
+            .map(|(key, _)| String::from_utf8(key).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn an_error_of_the_caller_undoes_all_and_comes_back() {
+        let (_dir, db) = fresh();
+        store(&db, "anne", "/a");
+        let before = fs::read(db.path()).unwrap();
+        let refused = db.update(|transaction| {
+            transaction.store(b"bob", b"/b")?;
+            assert!(transaction.delete(b"anne")?);
+            assert_eq!(transaction.entries(b"")?.len(), 1);
+            Err::<(), Error>(Error::new(Path::new("/the/callers"), Fault::EmptyKey))
+        });
+        assert_eq!(refused.unwrap_err().path, Path::new("/the/callers"));
+        assert_eq!(fs::read(db.path()).unwrap(), before);
+    }
+
+    #[test]
+    fn an_error_that_the_caller_ignores_undoes_all_too() {
+        let (_dir, db) = fresh();
+        store(&db, "anne", "/a");
+        let error = db.update(|transaction| {
+            transaction.store(b"bob", b"/b")?;
+            let _ = transaction.store(b"", b"/c");
+            Ok::<_, Error>(())
+        });
+        assert!(matches!(error.unwrap_err().fault, Fault::Undone));
+        assert_eq!(keys(&db), ["anne"]);
+    }
+
+    #[test]
+    fn a_file_that_was_only_begun_is_begun_again() {
+        let (_dir, db) = fresh();
+        fs::write(db.path(), [0; 0x150]).unwrap();
+        assert_eq!(db.get(b"anne").unwrap(), None);
+        store(&db, "anne", "/a");
+        assert_eq!(keys(&db), ["anne"]);
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_mode_and_leftovers_do_not_matter() {
+        let (dir, db) = fresh();
+        store(&db, "anne", "/a");
+        fs::set_permissions(db.path(), fs::Permissions::from_mode(0o640)).unwrap();
+        fs::write(dir.path().join("test.db.NEW"), "left by a crash").unwrap();
+        db.replace([(b"bob".to_vec(), b"/b".to_vec())]).unwrap();
+        assert_eq!(keys(&db), ["bob"]);
+        let mode = fs::metadata(db.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o640);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn opening_salvages_what_cannot_be_rolled_back() {
+        let (_dir, db) = fresh();
+        for key in ["anne", "bob", "carol"] {
+            store(&db, key, "/path");
+        }
+        let bytes = fs::read(db.path()).unwrap();
+        let bob = bytes.windows(4).position(|text| text == b"bob/").unwrap() as u64;
+        let file = OpenOptions::new().write(true).open(db.path()).unwrap();
+        // Another level, so that nothing behind the record can be reached; and bytes behind the
+        // committed end, as a killed writer leaves them.
+        let is_record = |at: &u64| at.is_multiple_of(8) && bytes[*at as usize] == b'+';
+        let record = (0x150..bob).rev().find(is_record).unwrap();
+        file.write_all_at(&[32], record + 1).unwrap();
+        file.write_all_at(b"torn", bytes.len() as u64).unwrap();
+        assert_eq!(keys(&db), ["anne", "carol"]);
+        db.check().unwrap();
+    }
+
+    #[test]
+    fn a_salvage_without_any_find_leaves_the_file_alone() {
+        let (_dir, db) = fresh();
+        store(&db, "anne", "/a");
+        let mut bytes = fs::read(db.path()).unwrap();
+        bytes[0x150..].fill(0xff);
+        bytes.extend([0xff; 8]);
+        fs::write(db.path(), &bytes).unwrap();
+        let error = db.get(b"anne").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("test.db: is damaged at offset 336"),
+            "{error}"
+        );
+        assert_eq!(fs::read(db.path()).unwrap(), bytes);
+    }
+}

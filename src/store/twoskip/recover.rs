@@ -18,11 +18,12 @@ pub(super) fn roll_back(media: &dyn Media, header: &mut Header) -> Result<(), Fa
             "the file is shorter than its header says",
         );
     }
+    let view = header.view(media);
+    let links = chain::links(&view)?;
+    // Only now: a file that cannot be rolled back is left as it is.
     if !header.is_dirty() {
         header.mark_dirty(media)?;
     }
-    let view = header.view(media);
-    let links = chain::links(&view)?;
     chain::for_each_backwards(&links, |link, next| {
         let record = view.record(link.offset)?;
         let mut mended = record.clone();

@@ -1,0 +1,92 @@
+//! ctl_backups: what an administrator does with whole backups (spec: ondisk 7.1, 7.2).
+
+mod list;
+pub mod options;
+mod verify;
+
+use std::io;
+
+use super::Site;
+use super::target::{Target, resolve};
+use super::terminal::{Terminal, exit};
+use crate::store::{Lock, StoreError};
+use options::{Command, Options};
+
+/// How it went with one backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Good,
+    Failed,
+    /// Somebody else holds it; no reason for `-S` to stop.
+    Locked,
+}
+
+/// Runs a command over the backups it names; the exit code.
+///
+/// # Errors
+/// Printing failed.
+pub fn run(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+    let command = match options.command {
+        Command::List => list::one,
+        Command::Verify => verify::one,
+        command => {
+            writeln!(
+                terminal.err,
+                "ctl_backups: {command:?} is not available in this version"
+            )?;
+            return Ok(exit::USAGE);
+        }
+    };
+    let targets = match resolve(&site.catalog, &site.namespace, options.mode, &options.names) {
+        Ok(targets) => targets,
+        Err(error) => {
+            writeln!(terminal.err, "ctl_backups: backups.db: {}", error.detail())?;
+            return Ok(exit::FAILED);
+        }
+    };
+    let mut code = exit::OK;
+    for (name, target) in targets {
+        let outcome = match target {
+            Ok(Some(target)) => command(options, &target, terminal)?,
+            Ok(None) => {
+                terminal.complain(&name, "not found in backups.db")?;
+                Outcome::Failed
+            }
+            Err(error) => {
+                terminal.complain(&name, error.detail())?;
+                Outcome::Failed
+            }
+        };
+        if outcome != Outcome::Good {
+            code = exit::FAILED;
+        }
+        if outcome == Outcome::Failed && options.stop_on_error {
+            break;
+        }
+    }
+    terminal.out.flush()?;
+    Ok(code)
+}
+
+/// What `list`, `stat` and the like say about a backup that they could not look at.
+fn complain(
+    target: &Target,
+    error: &dyn std::fmt::Display,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<()> {
+    terminal.complain(target.name(), error)
+}
+
+impl Outcome {
+    fn of(error: &StoreError) -> Outcome {
+        match error {
+            StoreError::Locked { .. } => Outcome::Locked,
+            _ => Outcome::Failed,
+        }
+    }
+}
+
+/// Read-only work goes along with other readers.
+fn read_lock(options: &Options) -> Lock {
+    Lock::Shared { wait: options.wait }
+}

@@ -1,0 +1,155 @@
+//! cyr_backup: a look into one backup (spec: ondisk 7.4).
+//!
+//! Unlike C's, it does not verify the last chunk first, except with `-v`: what is damaged must
+//! not keep anyone from what is not, and a look must not cost a reading of the whole file. What is
+//! dumped or shown of a message is checked against its GUID.
+
+mod dump;
+mod headers;
+mod json;
+mod list;
+pub mod options;
+mod show;
+
+use std::io;
+
+use super::Site;
+use super::target::resolve;
+use super::terminal::{Terminal, exit};
+use super::verification::{Verification, VerifyError};
+use crate::store::verify::Level;
+use crate::store::{Backup, Lock, StoreError};
+use crate::types::{MboxName, Namespace};
+use options::{Command, Options};
+
+/// Why a command fails.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("not found in backups.db")]
+    UnknownBackup,
+    #[error("Item does not exist")]
+    NoSuchItem,
+    #[error("{0:?} is no chunk id")]
+    NoChunkId(std::ffi::OsString),
+    #[error("{0} is not available in this version")]
+    Unavailable(&'static str),
+    #[error("{}", explain(.0))]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Verify(VerifyError),
+    #[error("chunk {chunk} cannot be read beyond byte {byte}: {reason}")]
+    Chunk {
+        chunk: i64,
+        byte: u64,
+        reason: String,
+    },
+    /// Printing failed: nothing more can be said on standard output.
+    #[error(transparent)]
+    Print(#[from] io::Error),
+}
+
+/// C's short text, and behind it what C never says: which file, and why.
+fn explain(error: &StoreError) -> String {
+    match error {
+        StoreError::Io { .. } | StoreError::Index { .. } | StoreError::Damaged { .. } => {
+            format!("{error} ({})", error.detail())
+        }
+        _ => error.to_string(),
+    }
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Failure {
+        match error {
+            VerifyError::Print(error) => Failure::Print(error),
+            VerifyError::Store(error) => Failure::Store(error),
+            error => Failure::Verify(error),
+        }
+    }
+}
+
+/// Runs a command; the exit code.
+///
+/// # Errors
+/// Printing failed.
+pub fn run(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+    match execute(options, site, terminal) {
+        Ok(()) => {
+            terminal.out.flush()?;
+            Ok(exit::OK)
+        }
+        Err(Failure::Print(error)) => Err(error),
+        Err(failure) => {
+            terminal.complain(&options.backup, failure)?;
+            Ok(exit::FAILED)
+        }
+    }
+}
+
+fn execute(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let backup = open(options, site)?;
+    let verified = match options.verbose {
+        0 => Ok(()),
+        verbose => {
+            let quick = Verification {
+                level: Level::Quick,
+                verbose,
+                keep_going: false,
+            };
+            match quick.run(&backup, terminal.out) {
+                Err(VerifyError::Print(error)) => return Err(error.into()),
+                verified => verified,
+            }
+        }
+    };
+    let look = Look {
+        backup: &backup,
+        namespace: &site.namespace,
+    };
+    look.execute(options, terminal)?;
+    Ok(verified?)
+}
+
+fn open(options: &Options, site: &Site) -> Result<Backup, Failure> {
+    let name = std::slice::from_ref(&options.backup);
+    let targets = resolve(&site.catalog, &site.namespace, options.mode, name)?;
+    let target = targets
+        .into_iter()
+        .next()
+        .map_or(Ok(None), |(_, target)| target)?;
+    let target = target.ok_or(Failure::UnknownBackup)?;
+    Ok(Backup::open(&target.path, Lock::Shared { wait: true })?)
+}
+
+/// A backup that is being looked at.
+struct Look<'a> {
+    backup: &'a Backup,
+    namespace: &'a Namespace,
+}
+
+impl Look<'_> {
+    fn execute(&self, options: &Options, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+        let arguments = &options.arguments;
+        match options.command {
+            Command::ListAll => self.list_all(terminal),
+            Command::ListChunks => self.list_chunks(terminal),
+            Command::ListMailboxes => self.list_mailboxes(terminal),
+            Command::ListMessages => self.list_messages(terminal),
+            Command::ShowMailboxes => self.show_mailboxes(arguments, terminal),
+            Command::ShowMessages => self.show_messages(arguments, terminal),
+            Command::DumpChunk => self.dump_chunk(&arguments[0], terminal),
+            Command::DumpMessage => self.dump_message(&arguments[0], terminal),
+            Command::JsonChunks => self.json_chunks(terminal),
+            Command::JsonMailboxes => self.json_mailboxes(terminal),
+            Command::JsonMessages => self.json_messages(terminal),
+            Command::JsonHeaders => self.json_headers(arguments, terminal),
+            Command::ShowChunks => Err(Failure::Unavailable("show chunks")),
+            Command::DumpMailbox => Err(Failure::Unavailable("dump mailbox")),
+        }
+    }
+
+    /// The internal name that an administrator's spelling means.
+    fn internal_name(&self, external: &str) -> Option<MboxName> {
+        MboxName::from_external(external, self.namespace)
+    }
+}

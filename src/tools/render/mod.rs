@@ -1,0 +1,11 @@
+//! What the tools print: times, numbers and JSON in C's spelling.
+
+mod findings;
+mod json;
+mod local_time;
+mod real;
+
+pub use findings::{FindingPrinter, Long, short};
+pub use json::Json;
+pub use local_time::LocalTime;
+pub use real::{percent, real};

@@ -1,0 +1,23 @@
+//! The command line tools beside C's: the same files, the same arguments, the same output and exit code. What
+//! differs on purpose is named by its number in docs/DIFFERENCES.md and nothing else may differ.
+//!
+//! `fixtures` run on backups that C wrote; `damage` are those on which C loops, so only ours runs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "cli/ctl_backups.rs"]
+mod ctl_backups;
+#[path = "cli/cyr_backup.rs"]
+mod cyr_backup;
+#[path = "cli/damage.rs"]
+mod damage;
+#[path = "cli/differences.rs"]
+mod differences;
+#[path = "cli/place.rs"]
+mod place;
+#[path = "rig/mod.rs"]
+mod rig;

@@ -1,0 +1,116 @@
+//! Damage on which C's programs hang at 100 % CPU: only ours runs. (spec: ondisk 10.8)
+
+use std::fs;
+use std::io::Write;
+
+use cyrusbackup::types::Guid;
+use flate2::{Compression, write::GzEncoder};
+
+use super::place::Place;
+
+/// D13
+#[test]
+fn a_damaged_last_chunk_is_told() {
+    let Some(place) = Place::new() else { return };
+    let flip = |name: &str, at: usize| {
+        place.copy("b/carol", name);
+        let mut bytes = fs::read(place.path(name)).unwrap();
+        bytes[at] ^= 0x10;
+        place.write(name, &bytes);
+    };
+    // The last member begins at 2870: its magic, its method, its data, its CRC.
+    let last = fs::read(place.path("b/carol")).unwrap().len();
+    for (name, at) in [
+        ("b/magic", 2870),
+        ("b/method", 2872),
+        ("b/data", 3000),
+        ("b/crc", last - 6),
+    ] {
+        flip(name, at);
+        let list = place.ours(&format!("ctl_backups list -f {name} b/craft-n"));
+        assert_eq!(list.err, format!("{name}: unreadable chunk\n"));
+        assert!(
+            list.out.ends_with("b/craft-n\n"),
+            "the other backup is listed all the same"
+        );
+        assert_eq!(list.code, Some(75));
+
+        let verify = place.ours(&format!("ctl_backups verify -f {name}"));
+        let found = "error reading chunk 4 data at offset 2870, byte ";
+        assert!(verify.out.starts_with(found), "{}", verify.out);
+        assert!(
+            verify
+                .out
+                .ends_with(&format!("verify {name}: failed (unreadable chunk)\n"))
+        );
+        assert_eq!(verify.code, Some(75));
+
+        let message = "cyr_backup -f NAME dump message 42c32deeb045bff18d94bd170d8ca63d6055852e";
+        let dumped = place.ours(&message.replace("NAME", name));
+        assert_eq!(
+            (dumped.code, dumped.err.as_str()),
+            (Some(0), ""),
+            "another chunk's message"
+        );
+        let chunk = place.ours(&format!("cyr_backup -f {name} dump chunk 4"));
+        assert_eq!(chunk.code, Some(75));
+        assert!(!chunk.err.is_empty());
+    }
+    let verify = place.ours("ctl_backups verify -f b/craft-corr");
+    assert!(
+        verify
+            .out
+            .ends_with("verify b/craft-corr: failed (unreadable chunk)\n")
+    );
+}
+
+/// D14
+#[test]
+fn a_missing_gzip_trailer_is_told() {
+    let Some(place) = Place::new() else { return };
+    place.copy("b/carol", "b/cut");
+    let bytes = fs::read(place.path("b/carol")).unwrap();
+    place.write("b/cut", &bytes[..bytes.len() - 8]);
+    assert_eq!(place.c("ctl_backups list -f b/cut").code, Some(0));
+    let ours = place.ours("ctl_backups list -f b/cut");
+    assert_eq!(
+        (ours.err.as_str(), ours.code),
+        ("b/cut: unreadable chunk\n", Some(75))
+    );
+    let verify = place.ours("ctl_backups verify -f b/cut").out;
+    let found = "error reading chunk 4 data at offset 2870, byte 423: the file ends before the gzip trailer\n";
+    assert_eq!(
+        verify,
+        format!("{found}verify b/cut: failed (unreadable chunk)\n")
+    );
+}
+
+/// The data file of one chunk with these messages in one line and one mailbox; their GUIDs.
+pub fn backup_of(messages: &[&[u8]]) -> (Vec<u8>, Vec<String>) {
+    let mut text = b"# cyrus backup: chunk start\r\n1700000100 APPLY MESSAGE (".to_vec();
+    let mut records = Vec::new();
+    let mut guids = Vec::new();
+    for (i, message) in messages.iter().enumerate() {
+        let (guid, size) = (Guid::of(message).to_string(), message.len());
+        text.extend_from_slice(if i > 0 { b" " } else { b"" });
+        text.extend_from_slice(format!("%{{default {guid} {size}}}\r\n").as_bytes());
+        text.extend_from_slice(message);
+        let uid = i + 1;
+        records.push(format!(
+            "%(UID {uid} MODSEQ 5 LAST_UPDATED 1700000000 FLAGS () INTERNALDATE 1700000000 \
+             SIZE {size} GUID {guid})"
+        ));
+        guids.push(guid);
+    }
+    let mailbox = format!(
+        ")\r\n1700000100 APPLY MAILBOX %(UNIQUEID odd-1 MBOXNAME user.odd SYNC_CRC 0 \
+         SYNC_CRC_ANNOT 0 LAST_UID 9 HIGHESTMODSEQ 50 RECENTUID 0 RECENTTIME 0 LAST_APPENDDATE 0 \
+         POP3_LAST_LOGIN 0 POP3_SHOW_AFTER 0 XCONVMODSEQ 9 UIDVALIDITY 1700000001 \
+         PARTITION default ACL x OPTIONS P RECORD ({}))\r\n",
+        records.join(" ")
+    );
+    text.extend_from_slice(mailbox.as_bytes());
+    let mut member = GzEncoder::new(Vec::new(), Compression::default());
+    member.write_all(&text).unwrap();
+    (member.finish().unwrap(), guids)
+}

@@ -1,0 +1,155 @@
+//! A directory with an imapd.conf, copies of the fixtures in `b/` and a backups.db that names some of them; and
+//! two programs run on it, one after the other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cyrusbackup::store::catalog::Catalog;
+use cyrusbackup::types::BackupKey;
+
+use super::rig::{Cyrus, Instance, Output, our_binary, run};
+
+/// C hangs on some files; nothing here takes longer than a moment.
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub struct Place {
+    instance: Instance,
+}
+
+/// Keys of backups.db and the fixture each names; `gone` has no file.
+const CATALOG: [(&str, &str); 6] = [
+    ("%SHARED", "craft-n"),
+    ("carol", "carol"),
+    ("carolx", "carol"),
+    ("bethany", "bethany_sGEZYM"),
+    ("dave@example.com", "craft-emptychunk"),
+    ("gone", "gone"),
+];
+
+impl Place {
+    /// `None` (said on stderr) without C's programs.
+    pub fn new() -> Option<Place> {
+        let instance = Instance::new(Cyrus::find()?, "cli", "");
+        let place = Place { instance };
+        fs::create_dir(place.path("b")).unwrap();
+        place.give("b");
+        for entry in fs::read_dir(fixtures()).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if !name.ends_with(".md") {
+                fs::copy(entry.path(), place.path(&format!("b/{name}"))).unwrap();
+                place.give(&format!("b/{name}"));
+            }
+        }
+        let catalog = Catalog::new(place.path("conf/backups.db"));
+        for (key, file) in CATALOG {
+            let key = BackupKey::from_userid(key).unwrap();
+            catalog
+                .insert(&key, &place.path(&format!("b/{file}")))
+                .unwrap();
+        }
+        place.give("conf/backups.db");
+        Some(place)
+    }
+
+    /// A path below the directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.instance.dir().join(name)
+    }
+
+    /// Writes a file that the user cyrus owns.
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+        self.give(name);
+    }
+
+    /// Copies a backup with its index below another name.
+    pub fn copy(&self, from: &str, to: &str) {
+        for suffix in ["", ".index"] {
+            let bytes = fs::read(self.path(&format!("{from}{suffix}"))).unwrap();
+            self.write(&format!("{to}{suffix}"), &bytes);
+        }
+    }
+
+    /// Changes rows of a backup's index.
+    pub fn sql(&self, backup: &str, sql: &str) {
+        let index = rusqlite::Connection::open(self.path(&format!("{backup}.index"))).unwrap();
+        index
+            .execute_batch(&format!("PRAGMA foreign_keys = OFF; {sql}"))
+            .unwrap();
+    }
+
+    /// Runs a command line (`tool word word…`) with C's tool.
+    pub fn c(&self, line: &str) -> Output {
+        let (tool, words) = split(line);
+        self.run(&format!("/usr/lib/cyrus/bin/{tool}"), &words)
+    }
+
+    /// Runs a command line with our tool.
+    pub fn ours(&self, line: &str) -> Output {
+        let (tool, words) = split(line);
+        self.run(our_binary(tool).expect("a built program"), &words)
+    }
+
+    /// C's and ours say the same and end the same.
+    #[track_caller]
+    pub fn same(&self, line: &str) {
+        self.differs(line, |c| c);
+    }
+
+    /// Ours says what `difference` makes of C's output.
+    #[track_caller]
+    pub fn differs(&self, line: &str, difference: impl Fn(Output) -> Output) {
+        let expected = difference(self.c(line));
+        let ours = self.ours(line);
+        let show = |output: &Output| {
+            format!(
+                "exit {:?}\nstdout:\n{}\nstderr:\n{}",
+                output.code, output.out, output.err
+            )
+        };
+        assert_eq!(
+            show(&ours),
+            show(&expected),
+            "ours (left) is not as C's (right): {line}"
+        );
+    }
+
+    /// Runs a program (not the one that the line names) with more environment.
+    pub fn run_with(&self, program: &str, line: &str, env: &[(&str, &str)]) -> Output {
+        let (_, words) = split(line);
+        run(
+            self.instance
+                .command(program)
+                .args(words)
+                .envs(env.iter().copied()),
+            LIMIT,
+        )
+    }
+
+    fn run(&self, program: &str, words: &[String]) -> Output {
+        let mut output = run(self.instance.command(program).args(words), LIMIT);
+        // getopt complains in the name of the program as it was started.
+        let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+        output.err = output
+            .err
+            .replace(&format!("{program}:"), &format!("{name}:"));
+        output
+    }
+
+    fn give(&self, name: &str) {
+        self.instance.give_to_cyrus(&self.path(name));
+    }
+}
+
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/fixtures")
+}
+
+/// Words between single blanks; two blanks make an empty word.
+fn split(line: &str) -> (&str, Vec<String>) {
+    let mut words = line.split(' ');
+    let tool = words.next().unwrap();
+    (tool, words.map(str::to_owned).collect())
+}
