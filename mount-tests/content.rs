@@ -1,6 +1,7 @@
 //! What is in the files: messages, and the data file itself.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use cyrusbackup::types::Guid;
 
@@ -52,6 +53,28 @@ fn every_live_message_is_there_byte_for_byte() {
         let mount = Mount::new(&scratch.spec(), "ro");
         assert!(shown(&mount) == expected, "{}", scratch.path().display());
     }
+}
+
+/// The kernel asks for it in hundreds of pieces.
+#[test]
+fn a_very_large_message_is_not_inflated_for_each_piece() {
+    if !can_mount() {
+        return;
+    }
+    let scratch = Scratch::empty("anne_AAAAAA");
+    let body = message(1, 40_000_000);
+    scratch.append("user.anne", std::slice::from_ref(&body), 1);
+    let start = Instant::now();
+    assert!(scratch.open().read_message(&Guid::of(&body)).unwrap()[..] == body[..]);
+    let once = start.elapsed();
+    let mount = Mount::new(&scratch.spec(), "ro");
+    let start = Instant::now();
+    assert!(mount.read("mailboxes/INBOX/1.eml").unwrap() == body);
+    let took = start.elapsed();
+    assert!(
+        took < once * 30,
+        "{took:?} through the mount, {once:?} from the store"
+    );
 }
 
 #[test]

@@ -17,5 +17,6 @@ mod damage;
 mod locking;
 mod metadata;
 mod scale;
+mod semantics;
 mod specs;
 mod support;

@@ -1,10 +1,13 @@
 //! From the store to the tree: opens backups, and makes a [`Source`] of each. The only file of this
 //! room that knows the store.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use lru::LruCache;
 
 use super::FsError;
 use super::ops::lock;
@@ -37,7 +40,10 @@ pub fn open(path: &Path, mode: LockMode, wait: Duration) -> Result<Arc<dyn Sourc
     Ok(Arc::new(Opened {
         path: path.to_owned(),
         len: backup.file_len(),
-        backup: Mutex::new(backup),
+        backup: Mutex::new(Reader {
+            backup,
+            in_hand: LruCache::new(IN_HAND),
+        }),
         messages: OnceLock::new(),
     }))
 }
@@ -66,17 +72,37 @@ pub fn all(backups_db: &Path) -> Result<Vec<(String, PathBuf)>, FsError> {
     catalog.iter().map_err(|e| translate(backups_db, &e))
 }
 
+/// Messages in hand, of any size: the kernel asks for a large one in hundreds of pieces, and the
+/// store's cache takes no very large ones.
+const IN_HAND: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+
 /// An opened backup. SQLite serves one thread at a time, hence the lock.
 struct Opened {
     path: PathBuf,
     len: u64,
-    backup: Mutex<Backup>,
+    backup: Mutex<Reader>,
     messages: OnceLock<u64>,
+}
+
+struct Reader {
+    backup: Backup,
+    in_hand: LruCache<Guid, Arc<[u8]>>,
+}
+
+impl Reader {
+    fn message(&mut self, guid: &Guid) -> store::Result<Arc<[u8]>> {
+        if let Some(octets) = self.in_hand.get(guid) {
+            return Ok(octets.clone());
+        }
+        let octets = self.backup.read_message(guid)?;
+        self.in_hand.put(*guid, octets.clone());
+        Ok(octets)
+    }
 }
 
 impl Opened {
     fn ask<T>(&self, what: impl FnOnce(&Backup) -> store::Result<T>) -> Result<T, FsError> {
-        what(&lock(&self.backup)).map_err(|e| translate(&self.path, &e))
+        what(&lock(&self.backup).backup).map_err(|e| translate(&self.path, &e))
     }
 }
 
@@ -138,7 +164,14 @@ impl Source for Opened {
     }
 
     fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, FsError> {
-        self.ask(|backup| backup.read_message(guid))
+        let read = lock(&self.backup).message(guid);
+        read.map_err(|e| translate(&self.path, &e))
+    }
+
+    fn rest(&self) {
+        let mut reader = lock(&self.backup);
+        reader.in_hand.clear();
+        reader.backup.rest();
     }
 
     fn raw(&self, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {

@@ -39,7 +39,7 @@ pub enum Root {
     /// One user.
     Sole(Arc<View>),
     /// All users.
-    Many(Users),
+    Many(Box<Users>),
 }
 
 /// An entry of a directory.

@@ -172,7 +172,8 @@ fn is_bookkeeping(name: &str, value: Option<&str>) -> bool {
     ];
     match value {
         None => PLAIN.contains(&name) || is_userspace(name),
-        Some(_) => name == "user" || name == "comment" || is_userspace(name),
+        // `mount -o remount` repeats what the mount table says of the mount.
+        Some(_) => ["user", "comment", "user_id", "group_id"].contains(&name) || is_userspace(name),
     }
 }
 
@@ -251,7 +252,8 @@ mod tests {
     #[test]
     fn bookkeeping_changes_nothing() {
         let list = "ro,_netdev,nofail,users,user=anne,exec,suid,dev,noexec,nosuid,nodev,\
-                    x-systemd.automount,x-systemd.idle-timeout=600,comment=night,defaults,relatime";
+                    x-systemd.automount,x-systemd.idle-timeout=600,comment=night,defaults,relatime,\
+                    user_id=0,group_id=0";
         assert_eq!(parse(list), Ok(Options::default()));
     }
 

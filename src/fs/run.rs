@@ -63,19 +63,19 @@ pub enum RunError {
     #[error("too many backups for one mount: mount users one by one")]
     TooMany,
     /// The system refused.
-    #[error("{what}: {source}")]
+    #[error("{what}: {cause}")]
     Io {
         /// What was attempted.
         what: String,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 impl RunError {
     fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
         let what = what.into();
-        move |source| RunError::Io { what, source }
+        move |cause| RunError::Io { what, cause }
     }
 }
 
@@ -191,7 +191,7 @@ impl Plan {
                 let (lock, wait) = (self.options.lock, self.options.wait);
                 let opener = Box::new(move |path: &Path| open::open(path, lock, wait));
                 let users = Users::new(accounts, self.settings.namespace.clone(), opener);
-                users.map(Root::Many).ok_or(RunError::TooMany)
+                users.map(Box::new).map(Root::Many).ok_or(RunError::TooMany)
             }
         }
     }

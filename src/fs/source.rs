@@ -23,6 +23,8 @@ pub trait Source: Send + Sync {
     fn message_count(&self) -> Result<u64, FsError>;
     /// The octets of a message, checked against its GUID.
     fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, FsError>;
+    /// Nobody has asked for a while: lets go of memory that can be had again.
+    fn rest(&self);
     /// Bytes of the data file as they are; fewer than asked only at its end.
     fn raw(&self, offset: u64, buf: &mut [u8]) -> Result<usize, FsError>;
 }

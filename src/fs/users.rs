@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use lru::LruCache;
+
 use super::attr::Attr;
 use super::inode::{self, Blocks, Fixed, Local};
 use super::ops::lock;
@@ -12,6 +14,10 @@ use super::source::Source;
 use super::view::{View, ViewConfig};
 use super::{FsError, names};
 use crate::types::Namespace;
+
+/// How many users' backups may keep memory for the next question. The others stay open (and locked),
+/// but small.
+const AWAKE: usize = 16;
 
 /// Opens the backup with this data file.
 pub type Opener = Box<dyn Fn(&Path) -> Result<Arc<dyn Source>, FsError> + Send + Sync>;
@@ -34,6 +40,8 @@ pub struct Users {
     users: Vec<User>,
     /// Blocks to users: those of the names, and those given out by [`Users::open`].
     blocks: Mutex<(HashMap<u32, usize>, Range<u32>)>,
+    /// Users that were asked for, the latest last.
+    awake: Mutex<LruCache<usize, ()>>,
     namespace: Namespace,
     opener: Opener,
 }
@@ -66,6 +74,7 @@ impl Users {
         Some(Users {
             users: users.collect(),
             blocks: Mutex::new((by_block, inode::extra_blocks())),
+            awake: Mutex::new(LruCache::unbounded()),
             namespace,
             opener,
         })
@@ -127,6 +136,26 @@ impl Users {
 
     /// The tree of a user. A failure is not remembered: the next look tries again.
     pub fn open(&self, user: usize) -> Result<Arc<View>, FsError> {
+        let view = self.open_one(user)?;
+        if let Some(sleeper) = self.wake(user)
+            // One who is being opened right now does not sleep.
+            && let Ok(view) = self.users[sleeper].view.try_lock()
+            && let Some(view) = &*view
+        {
+            view.source().rest();
+        }
+        Ok(view)
+    }
+
+    /// Notes who is asked for; the user, if any, who may go to sleep for that.
+    fn wake(&self, user: usize) -> Option<usize> {
+        let mut awake = lock(&self.awake);
+        awake.put(user, ());
+        let too_many = awake.len() > AWAKE;
+        too_many.then(|| awake.pop_lru())?.map(|(user, ())| user)
+    }
+
+    fn open_one(&self, user: usize) -> Result<Arc<View>, FsError> {
         let User { account, view, .. } = &self.users[user];
         let mut view = lock(view);
         if let Some(view) = &*view {

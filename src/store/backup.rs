@@ -230,6 +230,12 @@ impl Backup {
         }
     }
 
+    /// Gives back memory that is only kept for the next question.
+    pub fn rest(&self) {
+        *self.cache() = Cache::new();
+        self.index.rest();
+    }
+
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,6 +22,7 @@ struct Memory {
     records: HashMap<i64, Vec<Record>>,
     bodies: HashMap<Guid, Vec<u8>>,
     loads: AtomicUsize,
+    rests: Arc<AtomicUsize>,
     /// Bytes cut off the data file after it was opened.
     cut: AtomicUsize,
 }
@@ -54,6 +55,9 @@ impl Source for Memory {
             }),
             body => Ok(body.as_slice().into()),
         }
+    }
+    fn rest(&self) {
+        self.rests.fetch_add(1, Ordering::Relaxed);
     }
     fn raw(&self, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
         let len = self.data.len() - self.cut.load(Ordering::Relaxed);
@@ -360,30 +364,61 @@ fn memory_for_listings_is_bounded() {
     assert_eq!(listed.messages, 50);
 }
 
-/// A mount of users who all have the backup of [`anne`], and a count of how many were opened.
-fn all(keys: &[&str]) -> (Ops, Arc<AtomicUsize>) {
+/// A mount of users who all have the backup of [`anne`], and counts of openings and rests.
+fn all(keys: &[&str]) -> (Ops, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let accounts = keys.iter().map(|key| Account {
         key: (*key).to_owned(),
         path: format!("/b/{key}").into(),
         len: 22,
         time: 1_700_000_900,
     });
-    let opened = Arc::new(AtomicUsize::new(0));
-    let count = opened.clone();
+    let (opened, rests) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (count, rest_count) = (opened.clone(), rests.clone());
     let opener = Box::new(move |path: &Path| -> Result<Arc<dyn Source>, FsError> {
         if path.ends_with("locked") && count.fetch_add(1, Ordering::Relaxed) == 0 {
             return Err(FsError::Locked { path: path.into() });
         }
         count.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(anne()))
+        let rests = rest_count.clone();
+        Ok(Arc::new(Memory { rests, ..anne() }))
     });
     let users = Users::new(accounts.collect(), Namespace::default(), opener).unwrap();
-    (Ops::new(Root::Many(users)), opened)
+    (Ops::new(Root::Many(Box::new(users))), opened, rests)
+}
+
+#[test]
+fn of_many_users_only_some_keep_memory() {
+    let keys: Vec<_> = (0..40).map(|n| format!("user{n}")).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let (ops, opened, rests) = all(&keys);
+    for _ in 0..3 {
+        for key in &keys[..10] {
+            walk(&ops, &format!("{key}/mailboxes/INBOX/1.eml")).unwrap();
+        }
+    }
+    assert_eq!(
+        (
+            opened.load(Ordering::Relaxed),
+            rests.load(Ordering::Relaxed)
+        ),
+        (10, 0)
+    );
+    for key in &keys {
+        walk(&ops, &format!("{key}/mailboxes/INBOX/1.eml")).unwrap();
+    }
+    // Each is opened once and stays open, and 16 of the 40 keep what they have read.
+    assert_eq!(
+        (
+            opened.load(Ordering::Relaxed),
+            rests.load(Ordering::Relaxed)
+        ),
+        (40, 24)
+    );
 }
 
 #[test]
 fn users_are_opened_when_entered() {
-    let (ops, opened) = all(&["bob", "anne", "a/b", "%SHARED"]);
+    let (ops, opened, _) = all(&["bob", "anne", "a/b", "%SHARED"]);
     let root: Vec<_> = list(&ops, ROOT).into_iter().map(|e| e.0).collect();
     assert_eq!(root, [".", "..", "%SHARED", "a%2Fb", "anne", "bob"]);
     assert_eq!(walk(&ops, "anne").unwrap().mtime, 1_700_000_900);
@@ -404,8 +439,8 @@ fn users_are_opened_when_entered() {
 
 #[test]
 fn inode_numbers_do_not_depend_on_who_is_opened_first() {
-    let (one, _) = all(&["anne", "bob"]);
-    let (other, _) = all(&["aaa", "anne", "bob"]);
+    let (one, ..) = all(&["anne", "bob"]);
+    let (other, ..) = all(&["aaa", "anne", "bob"]);
     walk(&other, "bob/mailboxes/INBOX/1.eml").unwrap();
     let forget_newcomer = |(path, attr): (String, Attr)| {
         (!path.is_empty() && !path.starts_with("/aaa")).then_some((path, attr.ino))
@@ -420,7 +455,7 @@ fn inode_numbers_do_not_depend_on_who_is_opened_first() {
 
 #[test]
 fn a_locked_backup_is_busy_now_and_open_later() {
-    let (ops, _) = all(&["locked", "bob"]);
+    let (ops, ..) = all(&["locked", "bob"]);
     let error = walk(&ops, "locked/mailboxes").unwrap_err();
     assert_eq!(error.errno(), libc::EBUSY);
     assert!(walk(&ops, "locked/mailboxes").is_ok());
