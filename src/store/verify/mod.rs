@@ -260,3 +260,6 @@ impl Pass {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
