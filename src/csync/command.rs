@@ -15,7 +15,6 @@ mod print;
 mod record;
 
 use super::dlist::{Parser, Value};
-pub(crate) use apply::parse_apply_at;
 pub use apply::{Apply, Rename, Reserve, Seen, parse_apply};
 pub use error::CommandError;
 pub use get::Get;

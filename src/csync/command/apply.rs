@@ -163,11 +163,6 @@ pub fn parse_apply(text: &[u8]) -> Result<Apply<'_>> {
     parse(Parser::new(text))
 }
 
-/// As [`parse_apply`] from an offset of a longer text, from which errors count.
-pub(crate) fn parse_apply_at(text: &[u8], offset: usize) -> Result<Apply<'_>> {
-    parse(Parser::starting_at(text, offset))
-}
-
 pub(super) fn parse(mut parser: Parser<'_>) -> Result<Apply<'_>> {
     let syntax = CommandError::syntax("APPLY");
     let name = parser.key().map_err(syntax)?.to_ascii_uppercase();
