@@ -4,6 +4,7 @@
 //! `fixtures` run on backups that C wrote; `damage` are those on which C loops, so only ours runs.
 
 #![allow(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a test fails by panicking"

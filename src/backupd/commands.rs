@@ -21,6 +21,9 @@ use crate::csync::response::{Code, Reply};
 /// names each mailbox of a user and 8193 GUIDs, some megabytes at most (spec: csync 2.6).
 const LINE_LIMIT: u64 = 64 << 20;
 
+/// So much of a refused command goes to the log.
+const LOGGED: usize = 120;
+
 /// The command loop of one administrator.
 pub(crate) struct Commands {
     fragmenter: Fragmenter,
@@ -194,9 +197,10 @@ impl Commands {
         };
         let answer = match command {
             Command::Noop => Reply::Ok("Noop completed".to_owned()),
-            Command::Get(get) => self.service.get(get, out),
+            Command::Get(get) => noted(self.service.get(get, out), &text),
             Command::Apply(apply) => {
-                carry_out(self.service.as_mut(), &mut self.staging, apply, out)
+                let service = self.service.as_mut();
+                noted(carry_out(service, &mut self.staging, apply, out), &text)
             }
             Command::Restart => {
                 let answer = self.service.restart();
@@ -241,6 +245,23 @@ fn carry_out(
         }
         apply => service.apply(apply, staging, out),
     }
+}
+
+/// Logs a refusal with the beginning of its command: the client's own log says hardly more than that
+/// its run failed. That something does not exist is an everyday answer.
+fn noted(reply: Reply, text: &[u8]) -> Reply {
+    let (no, code) = match &reply {
+        Reply::Ok(_) => return reply,
+        Reply::No(code, no) => (no, code.word().unwrap_or_default()),
+        Reply::Bad(no) | Reply::Bye(no) => (no, ""),
+    };
+    let head = &text[..text.len().min(LOGGED)];
+    let (head, no) = (head.escape_ascii(), no.escape_debug());
+    match &reply {
+        Reply::No(Code::MailboxNonexistent, _) => tracing::debug!("refused {code} {no}: {head}"),
+        _ => tracing::warn!("refused {code} {no}: {head}"),
+    }
+    reply
 }
 
 /// A line that does not parse is `BAD`, one that parses into nonsense is a `NO` the client knows.

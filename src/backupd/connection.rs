@@ -49,7 +49,11 @@ pub(crate) async fn serve<S>(
     };
     let peer = work.peer;
     if let Err(error) = wire.converse(&mut work).await {
-        tracing::info!("{peer}: connection lost: {error}");
+        match work.stranger && error.kind() == io::ErrorKind::ConnectionReset {
+            // Somebody looked whether the port is open.
+            true => tracing::debug!("{peer}: {error}"),
+            false => tracing::info!("{peer}: connection lost: {error}"),
+        }
     }
     if let Err(error) = work.run(Channel::close).await {
         tracing::error!("{peer}: {error}");

@@ -7,7 +7,6 @@ pub mod dlist;
 pub mod fragment;
 mod header;
 pub mod response;
-pub mod stored;
 
 #[cfg(test)]
 mod replay_tests;

@@ -255,7 +255,6 @@ fn survive(stream: &[u8], piece: usize) {
 
 /// What parses must print, and what is printed must parse to the same.
 fn understand(text: &[u8]) {
-    let _ = super::stored::parse_stored(text);
     let Ok(Command::Apply(apply)) = parse_command(text) else {
         return;
     };

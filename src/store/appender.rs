@@ -97,7 +97,7 @@ impl Appender {
             return Err(StoreError::BadCommand { reason });
         }
         let mut text = Vec::new();
-        let printed = apply.print(&mut text, Literal::Sync);
+        let printed = entry::print(apply, &mut text);
         printed.map_err(|e| StoreError::BadCommand {
             reason: e.to_string(),
         })?;

@@ -29,7 +29,7 @@ pub mod appender;
 pub mod backup;
 pub mod catalog;
 mod data_file;
-mod entry;
+pub mod entry;
 mod error;
 mod hash;
 pub mod index;

@@ -125,3 +125,69 @@ fn search(
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `name>key` for each target (key `-` when unknown), `name?` for what was not found.
+    fn look(mode: Mode, names: &[&str]) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::new(dir.path().join("backups.db"));
+        for key in ["%SHARED", "anne", "annette", "dave@example.com"] {
+            let path = PathBuf::from("/part").join(key);
+            catalog
+                .insert(&BackupKey::from_userid(key).unwrap(), &path)
+                .unwrap();
+        }
+        let namespace = Namespace {
+            unixhierarchysep: false,
+            ..Namespace::default()
+        };
+        let names: Vec<OsString> = names.iter().map(OsString::from).collect();
+        let resolved = resolve(&catalog, &namespace, mode, &names).unwrap();
+        let words = resolved.into_iter().map(|(name, target)| {
+            let name = name.to_string_lossy().into_owned();
+            match target.unwrap() {
+                Some(target) => format!("{name}>{}", target.userid.as_deref().unwrap_or("-")),
+                None => format!("{name}?"),
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn names_in_every_mode() {
+        for (mode, names, expected) in [
+            (
+                Mode::All,
+                &[][..],
+                ">%SHARED >anne >annette >dave@example.com",
+            ),
+            (
+                Mode::Prefixes,
+                &["ann", "x", "d"],
+                "ann>anne ann>annette d>dave@example.com",
+            ),
+            (
+                Mode::Domains,
+                &["example.com", "internal"],
+                "example.com>dave@example.com internal>%SHARED internal>anne internal>annette",
+            ),
+            (
+                Mode::Userids,
+                &["anne", "ANNE", "", "%SHARED", "../x"],
+                "anne>anne ANNE? >- %SHARED>%SHARED ../x?",
+            ),
+            (
+                Mode::Mailboxes,
+                &["user.anne.Sub", "user.bea", "news", "user/anne"],
+                "user.anne.Sub>anne user.bea? news>- user/anne>-",
+            ),
+            (Mode::Files, &["x", "x"], "x>- x>-"),
+            (Mode::Userids, &[], ""),
+        ] {
+            assert_eq!(look(mode, names), expected, "{mode:?}");
+        }
+    }
+}

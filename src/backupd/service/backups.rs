@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::csync::response::{Code, Reply};
 use crate::store::{Appender, Backup, Index, Lock, Placement, Result, StoreError};
@@ -69,16 +69,15 @@ impl Backups {
             return question(self.open[at].1.index()).map(Some);
         }
         let Some(path) = self.placement.find(key)? else { return Ok(None) };
-        let backup = patiently(|| Backup::open(&path, Lock::Shared { wait: false }));
-        match backup {
-            Ok(backup) if backup.is_current()? => question(backup.index()).map(Some),
-            Ok(_) | Err(StoreError::InvalidFormat { .. }) => {
-                // A crash, or C, was here: what we answer must be true.
-                self.open_appender(key, path)?;
-                self.work_on(key, |appender| question(appender.index())).map(Some)
-            }
-            Err(e) => Err(e),
+        match patiently(|| Backup::open(&path, Lock::Shared { wait: false })) {
+            Ok(backup) if backup.is_current()? => return question(backup.index()).map(Some),
+            // Dropped here, with its lock: the appender wants it alone.
+            Ok(_) | Err(StoreError::InvalidFormat { .. }) => {}
+            Err(e) => return Err(e),
         }
+        // A crash, or C, was here: what we answer must be true.
+        self.open_appender(key, path)?;
+        self.work_on(key, |appender| question(appender.index())).map(Some)
     }
 
     /// Opens a backup for reading messages; what this connection has open for it is closed first.
@@ -155,7 +154,10 @@ fn patiently<T>(mut open: impl FnMut() -> Result<T>) -> Result<T> {
 pub fn refusal(key: &BackupKey, error: &StoreError) -> Reply {
     match error {
         StoreError::BadCommand { reason } => Reply::No(Code::BadParameters, reason.clone()),
-        StoreError::Locked { .. } => Reply::No(Code::MailboxLocked, "Mailbox is locked".to_owned()),
+        StoreError::Locked { .. } => {
+            info!(%key, "put off: somebody else has the lock");
+            Reply::No(Code::MailboxLocked, "Mailbox is locked".to_owned())
+        }
         _ => {
             error!(%key, error = error.detail(), "a command was put off");
             let text = "The backup can't be written now, see the backup server's log";

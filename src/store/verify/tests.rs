@@ -148,8 +148,14 @@ fn every_lie_of_the_index_is_found() {
             "UPDATE chunk SET data_sha1 = file_sha1 WHERE id = 2",
             Stage::DataChecksum,
         ),
-        ("UPDATE message SET offset = 29 WHERE id = 1", Stage::Messages),
-        ("UPDATE message SET chunk_id = 4 WHERE id = 1", Stage::Messages),
+        (
+            "UPDATE message SET offset = 29 WHERE id = 1",
+            Stage::Messages,
+        ),
+        (
+            "UPDATE message SET chunk_id = 4 WHERE id = 1",
+            Stage::Messages,
+        ),
         ("UPDATE message SET size = 1 WHERE id = 1", Stage::Messages),
         (
             "UPDATE message SET guid = 'da39a3ee5e6b4b0d3255bfef95601890afd80709' WHERE id = 1",
