@@ -221,7 +221,7 @@ fn fill(source: &Source, seed: u64) {
     let mut mail = Mail::new(seed);
     let mut imap = source.add_user("anne");
     for folder in 0..FOLDERS {
-        let name = format!("INBOX.folder{folder}");
+        let name = format!("INBOX/folder{folder}");
         imap.create(&name);
         let bodies: Vec<Vec<u8>> = (0..MESSAGES / FOLDERS).map(|_| mail.small()).collect();
         let messages = bodies.iter().map(|body| Append {

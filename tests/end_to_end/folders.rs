@@ -4,19 +4,19 @@ use crate::rig::{Append, Imap, Mail};
 
 /// Folder as IMAP has it (modified UTF-7) and as a person reads it, the separator being `/`.
 pub(crate) const FOLDERS: [(&str, &str); 10] = [
-    ("INBOX.Sent", "Sent"),
-    ("INBOX.Entw&APw-rfe", "Entwürfe"),
-    ("INBOX.&ZeVnLIqe-", "日本語"),
-    ("INBOX.sp ace", "sp ace"),
-    ("INBOX.Archive", "Archive"),
-    ("INBOX.Archive.2024", "Archive/2024"),
-    ("INBOX.Archive.2024.Q1", "Archive/2024/Q1"),
-    ("INBOX.Archive.2024.Q1.Caf&AOk-", "Archive/2024/Q1/Café"),
+    ("INBOX/Sent", "Sent"),
+    ("INBOX/Entw&APw-rfe", "Entwürfe"),
+    ("INBOX/&ZeVnLIqe-", "日本語"),
+    ("INBOX/sp ace", "sp ace"),
+    ("INBOX/Archive", "Archive"),
+    ("INBOX/Archive/2024", "Archive/2024"),
+    ("INBOX/Archive/2024/Q1", "Archive/2024/Q1"),
+    ("INBOX/Archive/2024/Q1/Caf&AOk-", "Archive/2024/Q1/Café"),
     (
-        "INBOX.Archive.2024.Q1.Caf&AOk-.deep",
+        "INBOX/Archive/2024/Q1/Caf&AOk-/deep",
         "Archive/2024/Q1/Café/deep",
     ),
-    ("INBOX.Archive.2025", "Archive/2025"),
+    ("INBOX/Archive/2025", "Archive/2025"),
 ];
 
 /// How a mailbox is called below `mailboxes/` of the mount.

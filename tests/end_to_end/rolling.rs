@@ -29,18 +29,18 @@ fn rolling_replication_keeps_up() {
     append(&mut bob, "team", &[mail.small()]);
     anne.select("INBOX");
     anne.store("1:3", "+FLAGS.SILENT (\\Seen)");
-    anne.move_to("2", "INBOX.Sent");
+    anne.move_to("2", "INBOX/Sent");
     anne.copy("1", "team");
     rolling.settle();
     world.check("rolling: flags, move, copy");
 
-    anne.rename("INBOX.Archive", "INBOX.Attic");
-    anne.delete("INBOX.sp ace");
-    anne.subscribe("INBOX.Sent");
+    anne.rename("INBOX/Archive", "INBOX/Attic");
+    anne.delete("INBOX/sp ace");
+    anne.subscribe("INBOX/Sent");
     let mut sieve = world.source.sieve("anne");
     sieve.put("script", "keep;");
     sieve.activate("script");
-    world.source.admin().set_quota("user.bob", "STORAGE 100000");
+    world.source.admin().set_quota("user/bob", "STORAGE 100000");
     rolling.settle();
     // C's backupd keeps the lock while the client is idle (W 14, 15); from ours every tool may have it.
     let rolling = world.is_ours().then_some(rolling);

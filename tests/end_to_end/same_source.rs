@@ -44,20 +44,20 @@ fn c_and_ours_make_the_same_index_of_the_same_source() {
     imap.store("1:5", "+FLAGS.SILENT (\\Seen \\Flagged keyword)");
     append(&mut imap, "INBOX", &[mail.small()]);
     compare("flags and append");
-    imap.copy("2:3", "INBOX.Archive.2025");
-    imap.move_to("4:5", "INBOX.&ZeVnLIqe-");
+    imap.copy("2:3", "INBOX/Archive/2025");
+    imap.move_to("4:5", "INBOX/&ZeVnLIqe-");
     imap.expunge("6");
     compare("copy, move, expunge");
-    imap.subscribe("INBOX.Sent");
+    imap.subscribe("INBOX/Sent");
     source.sieve("anne").put("script", "keep;");
-    imap.set_acl("INBOX.Sent", "bob", "lrs");
-    imap.set_metadata("INBOX.Sent", "/private/comment", "what I sent");
+    imap.set_acl("INBOX/Sent", "bob", "lrs");
+    imap.set_metadata("INBOX/Sent", "/private/comment", "what I sent");
     compare("subscription, script, acl, annotation");
-    imap.unsubscribe("INBOX.Sent");
+    imap.unsubscribe("INBOX/Sent");
     source.sieve("anne").delete("script");
     compare("taken back");
     // A rename comes last: C's own verify fails after it until the mailbox changes (O 10.5).
-    imap.rename("INBOX.Sent", "INBOX.Outbox");
-    append(&mut imap, "INBOX.Outbox", &[mail.small()]);
+    imap.rename("INBOX/Sent", "INBOX/Outbox");
+    append(&mut imap, "INBOX/Outbox", &[mail.small()]);
     compare("rename and append");
 }

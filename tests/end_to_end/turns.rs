@@ -52,12 +52,12 @@ fn ours_takes_over_what_c_began_with_a_rename() {
     fill(&mut imap, &mut mail, 40);
     world.switch_to(Engine::C);
     world.settle("C's first sync");
-    imap.rename("INBOX.Sent", "INBOX.Outbox");
-    imap.delete("INBOX.sp ace");
+    imap.rename("INBOX/Sent", "INBOX/Outbox");
+    imap.delete("INBOX/sp ace");
     world.sync("C's renames");
     // C's own verify fails on C's file now (O 10.5); ours has to go on from there and mend it by writing more.
     world.switch_to(Engine::Ours);
-    append(&mut imap, "INBOX.Outbox", &[mail.small()]);
+    append(&mut imap, "INBOX/Outbox", &[mail.small()]);
     world.sync("ours goes on");
     world.second_run_sends_nothing("ours goes on");
     world.c_lists_what_imap_has("ours goes on");

@@ -113,7 +113,7 @@ impl BackupServer {
 
     /// One of our tools with this configuration, as the user cyrus.
     pub fn our_tool(&self, name: &str, args: &[&str]) -> Output {
-        let path = our_binary(name).expect("a program of ours");
+        let path = our_binary(name);
         run(
             self.instance.command(path).args(args),
             Duration::from_secs(120),
@@ -206,7 +206,13 @@ impl BackupServer {
         let _ = fs::remove_file(index_of(&copy));
         let path = copy.to_str().expect("a UTF-8 path");
         let run = self.c_tool("ctl_backups", &["-w", "reindex", "-f", path]);
-        run.ok("C's reindex of a copy");
+        // C indexes every line, and then calls it a failure when one of them was of a kind that it never writes
+        // itself, such as QUOTA (IMAP_PROTOCOL_ERROR, O 5.4).
+        let complains = run.out.contains("backup_append returned -1904809433");
+        assert!(
+            run.code == Some(0) || complains,
+            "C's reindex of a copy: {run:?}"
+        );
         let rows = Rows::read(&index_of(&copy));
         let _ = (fs::remove_file(index_of(&copy)), fs::remove_file(&copy));
         rows
@@ -224,7 +230,7 @@ impl BackupServer {
     }
 
     fn spawn_ours(&self) -> Child {
-        let path = our_binary("backupd").expect("our backupd");
+        let path = our_binary("backupd");
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)

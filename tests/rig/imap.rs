@@ -180,7 +180,7 @@ impl Imap {
             .filter(|line| !line.to_ascii_lowercase().contains("\\noselect"))
             .map(|line| {
                 let (_, name) = line
-                    .split_once("\".\" ")
+                    .split_once("\"/\" ")
                     .expect("a name after the separator");
                 name.trim().trim_matches('"').to_owned()
             })

@@ -127,7 +127,7 @@ sasl_sasldb_path: @B@/sasldb2
 sasl_mech_list: PLAIN SCRAM-SHA-1 SCRAM-SHA-256
 servername: localhost
 virtdomains: off
-unixhierarchysep: no
+unixhierarchysep: yes
 altnamespace: no
 failedloginpause: 0s
 ";

@@ -24,7 +24,7 @@ impl Mount {
             .join(format!("mnt-{}", spec.replace(['/', ':'], "_")));
         std::fs::create_dir_all(&dir).expect("a mount point");
         let config = format!("config={},lock=hold", backup.instance.conf().display());
-        let path = our_binary("mount-cyrusbackup").expect("our mount-cyrusbackup");
+        let path = our_binary("mount-cyrusbackup");
         let mut command = std::process::Command::new(path);
         let mount = Mount { dir };
         run(

@@ -48,12 +48,12 @@ pub fn run(command: &mut Command, limit: Duration) -> Output {
 }
 
 /// The path of a program of this package.
-pub fn our_binary(name: &str) -> Option<&'static str> {
+pub fn our_binary(name: &str) -> &'static str {
     match name {
-        "backupd" => option_env!("CARGO_BIN_EXE_backupd"),
-        "ctl_backups" => option_env!("CARGO_BIN_EXE_ctl_backups"),
-        "cyr_backup" => option_env!("CARGO_BIN_EXE_cyr_backup"),
-        "mount-cyrusbackup" => option_env!("CARGO_BIN_EXE_mount-cyrusbackup"),
+        "backupd" => env!("CARGO_BIN_EXE_backupd"),
+        "ctl_backups" => env!("CARGO_BIN_EXE_ctl_backups"),
+        "cyr_backup" => env!("CARGO_BIN_EXE_cyr_backup"),
+        "mount-cyrusbackup" => env!("CARGO_BIN_EXE_mount-cyrusbackup"),
         other => panic!("this package has no program {other}"),
     }
 }

@@ -55,8 +55,7 @@ impl Source {
     /// Makes a user with an INBOX; dots in the name are fine.
     pub fn add_user(&self, user: &str) -> Imap {
         self.instance.add_password(user, PASSWORD);
-        self.admin()
-            .create(&format!("user.{}", user.replace('.', "^")));
+        self.admin().create(&format!("user/{user}"));
         self.imap(user)
     }
 
