@@ -10,7 +10,7 @@ use crate::csync::command::Get;
 use crate::csync::dlist::{FileRef, KvList, Value};
 use crate::csync::response::{Code, Reply, write_untagged};
 use crate::store::index::{Header, Repair};
-use crate::store::{Index, MailboxRow, Result, StoreError};
+use crate::store::{Index, MailboxRow, Result, SieveRow, StoreError};
 use crate::types::{BackupKey, Guid, MboxName};
 
 /// A body that was asked for and did not come is asked for again after this many seconds:
@@ -289,15 +289,23 @@ fn meta_lines(index: &Index) -> Result<Vec<(&'static str, Value)>> {
     let active = index.active_sieve()?;
     for script in index.sieve()?.into_iter().filter(|script| script.deleted.is_none()) {
         let is_active = active.as_deref() == Some(script.filename.as_str());
-        let items = vec![
-            ("FILENAME".to_owned(), Value::string(script.filename)),
-            ("LAST_UPDATE".to_owned(), Value::number(script.last_update.cast_unsigned())),
-            ("GUID".to_owned(), Value::string(script.guid.to_string())),
-            ("ISACTIVE".to_owned(), Value::number(is_active.into())),
-        ];
-        lines.push(("SIEVE", Value::KvList(KvList(items))));
+        lines.push(sieve_line(&script.filename, &script, is_active));
+        // The client looks for the compiled script, `x.bc`, among the active ones.
+        if is_active && let Some(stem) = script.filename.strip_suffix(".script") {
+            lines.push(sieve_line(&format!("{stem}.bc"), &script, true));
+        }
     }
     Ok(lines)
+}
+
+fn sieve_line(filename: &str, script: &SieveRow, is_active: bool) -> (&'static str, Value) {
+    let items = vec![
+        ("FILENAME".to_owned(), Value::string(filename)),
+        ("LAST_UPDATE".to_owned(), Value::number(script.last_update.cast_unsigned())),
+        ("GUID".to_owned(), Value::string(script.guid.to_string())),
+        ("ISACTIVE".to_owned(), Value::number(is_active.into())),
+    ];
+    ("SIEVE", Value::KvList(KvList(items)))
 }
 
 pub(super) fn success() -> Reply {
