@@ -5,7 +5,6 @@ DESTDIR ?=
 CARGO ?= cargo
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 BINARIES = backupd ctl_backups cyr_backup mount-cyrusbackup
-features = $(shell contrib/setup/features.sh)
 
 .PHONY: all build demo test test-packages check fuzz-smoke install uninstall clean
 
@@ -13,13 +12,14 @@ all: build
 
 build:
 	@contrib/setup/toolchain.sh
-	$(CARGO) build --release --locked --bins $(features)
+	$(CARGO) build --release --locked --bins
 
 demo:
 	@contrib/demo/run.sh
 
 test: test-packages
-	$(CARGO) test --locked $(features)
+	$(CARGO) build --locked --bins --examples
+	$(CARGO) test --locked --no-fail-fast -- --test-threads=2
 
 # Where packages cannot be installed, the tests that need them say so and are left out; with CI set they fail.
 test-packages:
@@ -29,8 +29,8 @@ test-packages:
 check:
 	@contrib/setup/toolchain.sh
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets $(features) -- -D warnings
-	$(CARGO) test --locked --test tidy $(features)
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --test tidy
 
 # Some seconds for each fuzz target; needs a nightly toolchain and cargo-fuzz.
 fuzz-smoke:
@@ -45,9 +45,11 @@ install:
 	install -m 755 $(BINARIES:%=$(TARGET)/release/%) "$(DESTDIR)$(PREFIX)/sbin"
 	# mount(8) looks for its helpers in /sbin only.
 	ln -sfn "$(PREFIX)/sbin/mount-cyrusbackup" "$(DESTDIR)/sbin/mount.cyrusbackup"
+	# `mount -o remount` and `-t fuse.cyrusbackup` look here.
+	ln -sfn "$(PREFIX)/sbin/mount-cyrusbackup" "$(DESTDIR)/sbin/mount.fuse.cyrusbackup"
 
 uninstall:
-	rm -f $(BINARIES:%="$(DESTDIR)$(PREFIX)/sbin/%") "$(DESTDIR)/sbin/mount.cyrusbackup"
+	rm -f $(BINARIES:%="$(DESTDIR)$(PREFIX)/sbin/%") "$(DESTDIR)/sbin/mount.cyrusbackup" "$(DESTDIR)/sbin/mount.fuse.cyrusbackup"
 
 clean:
 	$(CARGO) clean

@@ -5,8 +5,8 @@
 # Starts none of their services. Exit 1, with the command to type, where it may not or cannot install.
 set -eu
 
-build="gcc libc6-dev pkg-config libsqlite3-dev ca-certificates"
-cyrus="cyrus-imapd cyrus-replication sasl2-bin libsasl2-2 libsasl2-modules libsasl2-modules-db"
+build="gcc libc6-dev ca-certificates"
+cyrus="cyrus-imapd cyrus-replication cyrus-admin cyrus-clients sasl2-bin libsasl2-2 libsasl2-modules libsasl2-modules-db"
 mount="fuse3 mount rsync tar gzip diffutils attr"
 
 wanted=
