@@ -86,7 +86,7 @@ fn an_option_may_not_follow_a_name_in_posix_order() {
     // The rig's commands take their environment from here.
     let run = |ours: bool| {
         let program = match ours {
-            true => super::rig::our_binary("ctl_backups").expect("a built program"),
+            true => super::rig::our_binary("ctl_backups"),
             false => "/usr/lib/cyrus/bin/ctl_backups",
         };
         place.run_with(program, line, &[("POSIXLY_CORRECT", "1")])
@@ -100,7 +100,7 @@ fn times_are_local() {
     let Some(place) = Place::new() else { return };
     for zone in ["America/New_York", "CET-1CEST,M3.5.0,M10.5.0/3", "UTC", ""] {
         let env = [("TZ", zone)];
-        let ours = super::rig::our_binary("ctl_backups").expect("a built program");
+        let ours = super::rig::our_binary("ctl_backups");
         let line = "ctl_backups list carol bethany";
         let c = place.run_with("/usr/lib/cyrus/bin/ctl_backups", line, &env);
         assert_eq!(place.run_with(ours, line, &env).out, c.out, "TZ={zone}");
