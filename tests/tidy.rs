@@ -28,7 +28,15 @@ const EDGES: [(&str, &[&str]); 4] = [
         ],
     ),
     ("tokio", &["src/backupd/", "src/bin/backupd.rs"]),
-    ("fuser", &["src/fs/fuse.rs", "src/fs/mount.rs", "src/fs/run.rs", "src/fs/guard.rs"]),
+    (
+        "fuser",
+        &[
+            "src/fs/fuse.rs",
+            "src/fs/mount.rs",
+            "src/fs/run.rs",
+            "src/fs/guard.rs",
+        ],
+    ),
     ("libloading", &["src/backupd/sasl/"]),
 ];
 
@@ -39,10 +47,15 @@ fn rooms_use_only_the_rooms_below_them() {
     let mut wrong = Vec::new();
     for file in sources("src") {
         let name = file.to_string_lossy().into_owned();
-        let Some(room) = name.strip_prefix("src/").and_then(|rest| rest.split_once('/')) else {
+        let Some(room) = name
+            .strip_prefix("src/")
+            .and_then(|rest| rest.split_once('/'))
+        else {
             continue;
         };
-        let Some((_, allowed)) = USES.iter().find(|(user, _)| *user == room.0) else { continue };
+        let Some((_, allowed)) = USES.iter().find(|(user, _)| *user == room.0) else {
+            continue;
+        };
         let text = fs::read_to_string(&file).unwrap();
         for (used, _) in USES.iter().filter(|(used, _)| *used != room.0) {
             if text.contains(&format!("crate::{used}")) && !allowed.contains(used) {
@@ -59,7 +72,10 @@ fn every_room_is_in_the_table() {
         let entry = entry.unwrap();
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().is_dir() && name != "bin" {
-            assert!(USES.iter().any(|(room, _)| *room == name), "src/{name} has no place in USES");
+            assert!(
+                USES.iter().any(|(room, _)| *room == name),
+                "src/{name} has no place in USES"
+            );
         }
     }
 }
@@ -70,8 +86,10 @@ fn the_edges_are_where_they_should_be() {
     for file in sources("src") {
         let name = file.to_string_lossy().into_owned();
         let text = fs::read_to_string(&file).unwrap();
-        let code: Vec<&str> =
-            text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
         for (edge, places) in EDGES {
             let says = code.iter().any(|line| line.contains(&format!("{edge}::")));
             if says && !places.iter().any(|place| name.starts_with(place)) {
@@ -104,7 +122,10 @@ fn every_file_opens_with_its_purpose_and_stays_small() {
 fn the_architecture_names_every_room() {
     let text = fs::read_to_string("ARCHITECTURE.md").unwrap();
     for (room, _) in USES {
-        assert!(text.contains(&format!("`src/{room}/`")), "ARCHITECTURE.md lacks src/{room}/");
+        assert!(
+            text.contains(&format!("`src/{room}/`")),
+            "ARCHITECTURE.md lacks src/{room}/"
+        );
     }
 }
 

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lru::LruCache;
 
 use super::data_file::DataFile;
-use super::error::{Result, StoreError};
 use super::entry::{self, Entry};
+use super::error::{Result, StoreError};
 use super::index::{Index, MessageRow, SieveRow, State};
+use super::layout;
 use super::member::MemberReader;
 use super::scan::{Visitor, scan};
-use super::layout;
 use crate::csync::command::Apply;
 use crate::csync::dlist::FileRef;
 use crate::types::{Guid, GuidHasher};

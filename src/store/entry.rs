@@ -9,8 +9,17 @@ use crate::csync::dlist::Literal;
 
 /// Commands that C's indexer knows by name and takes in the form in which we write them.
 const KNOWN_TO_C: [&str; 11] = [
-    "RESERVE", "MESSAGE", "MAILBOX", "UNMAILBOX", "RENAME", "EXPUNGE", "SEEN", "SUB", "UNSUB",
-    "SIEVE", "UNSIEVE",
+    "RESERVE",
+    "MESSAGE",
+    "MAILBOX",
+    "UNMAILBOX",
+    "RENAME",
+    "EXPUNGE",
+    "SEEN",
+    "SUB",
+    "UNSUB",
+    "SIEVE",
+    "UNSIEVE",
 ];
 const WRAP: &[u8] = b"RESERVE %(";
 
@@ -63,7 +72,9 @@ pub fn parse(text: &[u8]) -> Entry<'_> {
 fn unwrapped(command: &[u8]) -> Option<&[u8]> {
     let inner = command.strip_prefix(WRAP)?.strip_suffix(b")")?;
     let name = &inner[..memchr::memchr(b' ', inner)?];
-    let is_key = ["PARTITION", "MBOXNAME", "GUID"].iter().any(|key| key.as_bytes() == name);
+    let is_key = ["PARTITION", "MBOXNAME", "GUID"]
+        .iter()
+        .any(|key| key.as_bytes() == name);
     (!is_key).then_some(inner)
 }
 
@@ -84,17 +95,25 @@ mod tests {
         for (command, line) in [
             ("SUB %(USERID x MBOXNAME user.x)", None),
             (plain, None),
-            ("QUOTA %(ROOT user.x LIMIT 5)", Some("RESERVE %(QUOTA %(ROOT user.x LIMIT 5))")),
+            (
+                "QUOTA %(ROOT user.x LIMIT 5)",
+                Some("RESERVE %(QUOTA %(ROOT user.x LIMIT 5))"),
+            ),
             ("UNUSER x", Some("RESERVE %(UNUSER x)")),
-            ("MAILBOX %(UNIQUEID u MBOXNAME user.x MBOXTYPE ei)",
-             Some("RESERVE %(MAILBOX %(UNIQUEID u MBOXNAME user.x MBOXTYPE ei))")),
+            (
+                "MAILBOX %(UNIQUEID u MBOXNAME user.x MBOXTYPE ei)",
+                Some("RESERVE %(MAILBOX %(UNIQUEID u MBOXNAME user.x MBOXTYPE ei))"),
+            ),
         ] {
             let apply = parse_apply(command.as_bytes()).unwrap();
             let mut printed = Vec::new();
             print(&apply, &mut printed).unwrap();
             assert_eq!(String::from_utf8_lossy(&printed), line.unwrap_or(command));
             let text = [b"17 APPLY ", &printed[..]].concat();
-            assert!(matches!(parse(&text), Entry::Apply(17, back) if back == apply), "{command}");
+            assert!(
+                matches!(parse(&text), Entry::Apply(17, back) if back == apply),
+                "{command}"
+            );
         }
         assert!(matches!(parse(b"x APPLY SUB y"), Entry::Other(_)));
         assert!(matches!(parse(b"5 FROB SUB y"), Entry::Other(_)));

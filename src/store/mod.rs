@@ -48,11 +48,11 @@ pub mod verify;
 pub use appender::{Appender, Body};
 pub use backup::{Backup, Lock};
 pub use error::{Result, StoreError};
-pub use placement::Placement;
 pub use index::{
     ChunkRow, Index, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow,
     SubscriptionRow,
 };
+pub use placement::Placement;
 
 #[cfg(test)]
 mod tests;

@@ -48,7 +48,8 @@ impl Placement {
             };
             let chosen = partition::choose(&self.partitions, &self.select).map_err(none)?;
             let made = layout::create_data_file(&chosen.path, key, self.full_hash);
-            made.map(|(_, path)| path).map_err(StoreError::io(&chosen.path))
+            made.map(|(_, path)| path)
+                .map_err(StoreError::io(&chosen.path))
         })
     }
 }

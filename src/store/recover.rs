@@ -201,7 +201,12 @@ fn rewrite(opened: &mut Opened, plan: &Plan) -> Result<()> {
 /// Makes an empty file that only its owner can read, which must not be there yet.
 fn create_private(path: &Path) -> io::Result<File> {
     let mut options = File::options();
-    options.read(true).write(true).create_new(true).mode(0o600).open(path)
+    options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Gives each whole member behind the hashed part its chunk row and replays its lines.
@@ -247,4 +252,3 @@ fn chunk_sha1(data: &DataFile, start: u64, length: u64) -> Result<Vec<u8>> {
         }
     }
 }
-

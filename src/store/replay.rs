@@ -120,4 +120,3 @@ impl Visitor for Replayer<'_> {
         }
     }
 }
-

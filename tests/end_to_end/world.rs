@@ -165,6 +165,7 @@ impl World {
         for mailbox in &self.shared {
             let empty = BTreeSet::new();
             // The tools list internal names.
+            // The tools list internal names.
             let listed = listed.get(&mailbox.replace('/', ".")).unwrap_or(&empty);
             assert_same(step, mailbox, &live(imap.messages(mailbox)), listed);
         }
@@ -224,13 +225,7 @@ impl World {
 
     fn runs(&self) -> Vec<Vec<String>> {
         let run = |mode: &str, names: &[String]| [&[mode.to_owned()], names].concat();
-        // sync_client wants internal names whatever unixhierarchysep says.
-        let shared: Vec<String> = self
-            .shared
-            .iter()
-            .map(|name| name.replace('/', "."))
-            .collect();
-        let all = [run("-u", &self.users), run("-m", &shared)];
+        let all = [run("-u", &self.users), run("-m", &self.shared)];
         all.into_iter().filter(|args| args.len() > 1).collect()
     }
 }

@@ -25,7 +25,9 @@ impl StoreService {
             Apply::Mailbox(update) => self.mailbox(update, staging),
             Apply::Unmailbox(name) => self.unmailbox(name),
             Apply::Rename(rename) => self.rename(rename),
-            Apply::Expunge { mboxname, uniqueid, .. } => {
+            Apply::Expunge {
+                mboxname, uniqueid, ..
+            } => {
                 let known = |index: &Index| Ok(index.mailbox_by_uniqueid(uniqueid)?.is_some());
                 self.put_if(&mboxname.owner(&self.namespace), &apply, known)
             }
@@ -47,7 +49,9 @@ impl StoreService {
             Apply::Unsieve { userid, filename } => {
                 let gone = |index: &Index| {
                     let scripts = index.sieve()?;
-                    Ok(!scripts.iter().any(|s| s.filename == *filename && s.deleted.is_none()))
+                    Ok(!scripts
+                        .iter()
+                        .any(|s| s.filename == *filename && s.deleted.is_none()))
                 };
                 self.put_for(userid, &apply, gone)
             }
@@ -57,7 +61,10 @@ impl StoreService {
             }
             Apply::Quota { root, items } => {
                 let same = |index: &Index| {
-                    Ok(index.quotas()?.iter().any(|(r, have)| r == root && have == items))
+                    Ok(index
+                        .quotas()?
+                        .iter()
+                        .any(|(r, have)| r == root && have == items))
                 };
                 self.put_at_root(root, &apply, same)
             }
@@ -92,8 +99,11 @@ impl StoreService {
     /// Reports what is in none of the backups that may need it. With mailboxes of several users
     /// named, one that lacks a body is enough to ask: each backup stands alone (DESIGN 3).
     fn reserve(&mut self, reserve: &Reserve, staging: &Staging, out: &mut Vec<u8>) -> Reply {
-        let mut owners: Vec<BackupKey> =
-            reserve.mboxnames.iter().map(|name| name.owner(&self.namespace)).collect();
+        let mut owners: Vec<BackupKey> = reserve
+            .mboxnames
+            .iter()
+            .map(|name| name.owner(&self.namespace))
+            .collect();
         owners.sort();
         owners.dedup();
         let mut missing = Vec::new();
@@ -120,7 +130,10 @@ impl StoreService {
         missing.sort();
         missing.dedup();
         if !missing.is_empty() {
-            let guids = missing.iter().map(|guid| Value::atom(guid.to_string())).collect();
+            let guids = missing
+                .iter()
+                .map(|guid| Value::atom(guid.to_string()))
+                .collect();
             write_untagged("MISSING", &Value::List(guids), out);
         }
         self.missing.extend(missing);
@@ -141,7 +154,10 @@ impl StoreService {
     }
 
     fn rename(&mut self, rename: &Rename) -> Reply {
-        let (from, to) = (rename.old.owner(&self.namespace), rename.new.owner(&self.namespace));
+        let (from, to) = (
+            rename.old.owner(&self.namespace),
+            rename.new.owner(&self.namespace),
+        );
         let done = self.backups.append_existing(&from, |appender| {
             if !lives(appender.index(), rename.old.as_str())? {
                 return Ok(false);
@@ -188,8 +204,16 @@ impl StoreService {
         let namespace = self.namespace.clone();
         let done = self.backups.append_existing(&key, |appender| {
             let now = super::now();
-            let names = appender.index().mailboxes()?.into_iter().filter(|m| m.deleted.is_none());
-            let folders = appender.index().intermediates()?.into_iter().map(|f| f.mboxname);
+            let names = appender
+                .index()
+                .mailboxes()?
+                .into_iter()
+                .filter(|m| m.deleted.is_none());
+            let folders = appender
+                .index()
+                .intermediates()?
+                .into_iter()
+                .map(|f| f.mboxname);
             let names: Vec<String> = names.map(|m| m.mboxname).chain(folders).collect();
             for name in names.iter().filter_map(|name| MboxName::new(name).ok()) {
                 if name.parts(&namespace).deleted.is_none() {
@@ -200,13 +224,23 @@ impl StoreService {
                 if row.unsubscribed.is_none()
                     && let Ok(mboxname) = MboxName::new(row.mboxname)
                 {
-                    let unsub = Apply::Unsub { userid: userid.to_owned(), mboxname };
+                    let unsub = Apply::Unsub {
+                        userid: userid.to_owned(),
+                        mboxname,
+                    };
                     appender.append(&unsub, now)?;
                 }
             }
-            for row in appender.index().sieve()?.into_iter().filter(|row| row.deleted.is_none()) {
-                let unsieve =
-                    Apply::Unsieve { userid: userid.to_owned(), filename: row.filename };
+            for row in appender
+                .index()
+                .sieve()?
+                .into_iter()
+                .filter(|row| row.deleted.is_none())
+            {
+                let unsieve = Apply::Unsieve {
+                    userid: userid.to_owned(),
+                    filename: row.filename,
+                };
                 appender.append(&unsieve, now)?;
             }
             appender.append(apply, now)?;
@@ -286,7 +320,10 @@ impl StoreService {
 /// A mailbox or an intermediate of this name lives.
 pub(super) fn lives(index: &Index, name: &str) -> Result<bool> {
     Ok(!index.mailboxes_by_name(name)?.is_empty()
-        || index.intermediates()?.iter().any(|folder| folder.mboxname == name))
+        || index
+            .intermediates()?
+            .iter()
+            .any(|folder| folder.mboxname == name))
 }
 
 /// Marks whatever has this name as deleted.
@@ -304,8 +341,9 @@ fn say_header(appender: &mut Appender, name: &MboxName) -> Result<()> {
             _ => super::header::from_row(&mailbox),
         };
         let text = mailbox_line(&keys);
-        let apply =
-            parse_apply(&text).map_err(|e| StoreError::BadCommand { reason: e.to_string() })?;
+        let apply = parse_apply(&text).map_err(|e| StoreError::BadCommand {
+            reason: e.to_string(),
+        })?;
         appender.append(&apply, super::now())?;
     }
     Ok(())

@@ -29,7 +29,10 @@ pub struct Backups {
 impl Backups {
     /// None open yet.
     pub fn new(placement: Arc<Placement>) -> Backups {
-        Backups { placement, open: Vec::new() }
+        Backups {
+            placement,
+            open: Vec::new(),
+        }
     }
 
     /// Works on the backup of `key`, made if need be. After an error it is closed, so that the
@@ -53,7 +56,9 @@ impl Backups {
         work: impl FnOnce(&mut Appender) -> Result<T>,
     ) -> Result<Option<T>> {
         if self.position(key).is_none() {
-            let Some(path) = self.placement.find(key)? else { return Ok(None) };
+            let Some(path) = self.placement.find(key)? else {
+                return Ok(None);
+            };
             self.open_appender(key, path)?;
         }
         self.work_on(key, work).map(Some)
@@ -68,7 +73,9 @@ impl Backups {
         if let Some(at) = self.position(key) {
             return question(self.open[at].1.index()).map(Some);
         }
-        let Some(path) = self.placement.find(key)? else { return Ok(None) };
+        let Some(path) = self.placement.find(key)? else {
+            return Ok(None);
+        };
         match patiently(|| Backup::open(&path, Lock::Shared { wait: false })) {
             Ok(backup) if backup.is_current()? => return question(backup.index()).map(Some),
             // Dropped here, with its lock: the appender wants it alone.
@@ -77,7 +84,8 @@ impl Backups {
         }
         // A crash, or C, was here: what we answer must be true.
         self.open_appender(key, path)?;
-        self.work_on(key, |appender| question(appender.index())).map(Some)
+        self.work_on(key, |appender| question(appender.index()))
+            .map(Some)
     }
 
     /// Opens a backup for reading messages; what this connection has open for it is closed first.
@@ -86,7 +94,9 @@ impl Backups {
             let (_, appender) = self.open.remove(at);
             appender.finish()?;
         }
-        let Some(path) = self.placement.find(key)? else { return Ok(None) };
+        let Some(path) = self.placement.find(key)? else {
+            return Ok(None);
+        };
         patiently(|| Backup::open(&path, Lock::Shared { wait: false })).map(Some)
     }
 
@@ -122,7 +132,9 @@ impl Backups {
         work: impl FnOnce(&mut Appender) -> Result<T>,
     ) -> Result<T> {
         let Some(at) = self.position(key) else {
-            return Err(StoreError::Missing { what: PathBuf::from(key.as_str()) });
+            return Err(StoreError::Missing {
+                what: PathBuf::from(key.as_str()),
+            });
         };
         let result = work(&mut self.open[at].1);
         if let Err(e) = &result {

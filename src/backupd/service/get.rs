@@ -52,7 +52,8 @@ impl StoreService {
         match answer {
             Ok(Some((lines, meta))) => {
                 self.write_mailboxes(lines, out);
-                meta.into_iter().for_each(|(name, value)| write_untagged(name, &value, out));
+                meta.into_iter()
+                    .for_each(|(name, value)| write_untagged(name, &value, out));
                 success()
             }
             Ok(None) => success(),
@@ -79,12 +80,18 @@ impl StoreService {
     fn get_mailboxes(&mut self, names: &[MboxName], out: &mut Vec<u8>) -> Reply {
         let mut by_owner: BTreeMap<BackupKey, Vec<&str>> = BTreeMap::new();
         for name in names {
-            by_owner.entry(name.owner(&self.namespace)).or_default().push(name.as_str());
+            by_owner
+                .entry(name.owner(&self.namespace))
+                .or_default()
+                .push(name.as_str());
         }
         let now = super::now();
         for (key, names) in by_owner {
             let wanted = |name: &str| names.contains(&name);
-            match self.backups.ask(&key, |index| mailbox_lines(index, wanted, now)) {
+            match self
+                .backups
+                .ask(&key, |index| mailbox_lines(index, wanted, now))
+            {
                 Ok(lines) => self.write_mailboxes(lines.unwrap_or_default(), out),
                 Err(e) => {
                     out.clear();
@@ -103,7 +110,10 @@ impl StoreService {
             let mut uniqueid = None;
             for mailbox in appender.index().mailboxes_by_name(name.as_str())? {
                 if let Some(header) = appender.index().header(mailbox.id)? {
-                    let wanted = Header { repair: Repair::Wanted, ..header };
+                    let wanted = Header {
+                        repair: Repair::Wanted,
+                        ..header
+                    };
                     appender.note(|index| index.set_header(mailbox.id, &wanted))?;
                 }
                 uniqueid = Some(mailbox.uniqueid);
@@ -129,7 +139,9 @@ impl StoreService {
     }
 
     fn get_quota(&mut self, root: &str, out: &mut Vec<u8>) -> Reply {
-        let Ok(name) = MboxName::new(root) else { return nonexistent(root) };
+        let Ok(name) = MboxName::new(root) else {
+            return nonexistent(root);
+        };
         let key = name.owner(&self.namespace);
         match self.backups.ask(&key, Index::quotas) {
             Ok(quotas) => {
@@ -143,10 +155,16 @@ impl StoreService {
     }
 
     fn get_annotation(&mut self, mboxname: &str, out: &mut Vec<u8>) -> Reply {
-        let Some(key) = self.annotation_owner(mboxname) else { return nonexistent(mboxname) };
+        let Some(key) = self.annotation_owner(mboxname) else {
+            return nonexistent(mboxname);
+        };
         match self.backups.ask(&key, Index::annotations) {
             Ok(rows) => {
-                for row in rows.into_iter().flatten().filter(|row| row.mboxname == mboxname) {
+                for row in rows
+                    .into_iter()
+                    .flatten()
+                    .filter(|row| row.mboxname == mboxname)
+                {
                     let items = vec![
                         ("MBOXNAME".to_owned(), Value::string(row.mboxname)),
                         ("ENTRY".to_owned(), Value::string(row.entry)),
@@ -164,14 +182,22 @@ impl StoreService {
     fn get_fetch(&mut self, name: &MboxName, guid: &Guid, out: &mut Vec<u8>) -> Reply {
         let key = name.owner(&self.namespace);
         let fetched = self.backups.read(&key).and_then(|backup| {
-            let Some(backup) = backup else { return Ok(None) };
-            let Some(row) = backup.index().message(guid)? else { return Ok(None) };
+            let Some(backup) = backup else {
+                return Ok(None);
+            };
+            let Some(row) = backup.index().message(guid)? else {
+                return Ok(None);
+            };
             Ok(Some((row.partition.clone(), backup.read_row(&row)?)))
         });
         match fetched {
             Ok(Some((partition, octets))) => {
                 let size = octets.len() as u64;
-                let file = FileRef { partition: partition.into_bytes(), guid: *guid, size };
+                let file = FileRef {
+                    partition: partition.into_bytes(),
+                    guid: *guid,
+                    size,
+                };
                 write_untagged("MESSAGE", &Value::File(file), out);
                 out.extend_from_slice(&octets);
                 out.extend_from_slice(b"\r\n");
@@ -188,9 +214,13 @@ impl StoreService {
             Err(e) => return invalid_user(userid, &e.to_string()),
         };
         let fetched = self.backups.read(&key).and_then(|backup| {
-            let Some(backup) = backup else { return Ok(None) };
+            let Some(backup) = backup else {
+                return Ok(None);
+            };
             let rows = backup.index().sieve()?;
-            let live = rows.iter().find(|row| row.filename == filename && row.deleted.is_none());
+            let live = rows
+                .iter()
+                .find(|row| row.filename == filename && row.deleted.is_none());
             live.map(|row| backup.read_sieve(row)).transpose()
         });
         match fetched {
@@ -213,7 +243,10 @@ impl StoreService {
     fn write_mailboxes(&mut self, lines: Vec<(&'static str, KvList)>, out: &mut Vec<u8>) {
         for (name, items) in lines {
             if name == "MAILBOX" {
-                let uniqueid = items.get("UNIQUEID").and_then(Value::as_str).unwrap_or_default();
+                let uniqueid = items
+                    .get("UNIQUEID")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 match items.get("HIGHESTMODSEQ").and_then(Value::as_u64) {
                     Some(0) => self.asked_in_full.insert(uniqueid.to_owned()),
                     _ => self.asked_in_full.remove(uniqueid),
@@ -242,14 +275,19 @@ fn mailbox_lines(
         }
     }
     by_name.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(by_name.into_iter().map(|(_, items)| ("MAILBOX", items)).collect())
+    Ok(by_name
+        .into_iter()
+        .map(|(_, items)| ("MAILBOX", items))
+        .collect())
 }
 
 /// The header as it was applied, unless something of ours is missing: then what makes the client
 /// send it (spec: csync 8.5 c).
 fn mailbox_items(index: &Index, row: &MailboxRow, now: i64) -> Result<KvList> {
     let header = index.header(row.id)?;
-    let wanted = header.as_ref().is_some_and(|header| header.repair == Repair::Wanted);
+    let wanted = header
+        .as_ref()
+        .is_some_and(|header| header.repair == Repair::Wanted);
     let mut items = match header {
         Some(header) if !header.keys.0.is_empty() => header.keys,
         _ => header::from_row(row),
@@ -270,9 +308,15 @@ fn meta_lines(index: &Index) -> Result<Vec<(&'static str, Value)>> {
     for seen in index.seen()? {
         let items = vec![
             ("UNIQUEID".to_owned(), Value::string(seen.uniqueid)),
-            ("LASTREAD".to_owned(), Value::number(seen.lastread.cast_unsigned())),
+            (
+                "LASTREAD".to_owned(),
+                Value::number(seen.lastread.cast_unsigned()),
+            ),
             ("LASTUID".to_owned(), Value::number(seen.lastuid.into())),
-            ("LASTCHANGE".to_owned(), Value::number(seen.lastchange.cast_unsigned())),
+            (
+                "LASTCHANGE".to_owned(),
+                Value::number(seen.lastchange.cast_unsigned()),
+            ),
             ("SEENUIDS".to_owned(), Value::string(seen.seenuids)),
         ];
         lines.push(("SEEN", Value::KvList(KvList(items))));
@@ -287,7 +331,11 @@ fn meta_lines(index: &Index) -> Result<Vec<(&'static str, Value)>> {
         lines.push(("LSUB", Value::List(names)));
     }
     let active = index.active_sieve()?;
-    for script in index.sieve()?.into_iter().filter(|script| script.deleted.is_none()) {
+    for script in index
+        .sieve()?
+        .into_iter()
+        .filter(|script| script.deleted.is_none())
+    {
         let is_active = active.as_deref() == Some(script.filename.as_str());
         lines.push(sieve_line(&script.filename, &script, is_active));
         // The client looks for the compiled script, `x.bc`, among the active ones.
@@ -301,7 +349,10 @@ fn meta_lines(index: &Index) -> Result<Vec<(&'static str, Value)>> {
 fn sieve_line(filename: &str, script: &SieveRow, is_active: bool) -> (&'static str, Value) {
     let items = vec![
         ("FILENAME".to_owned(), Value::string(filename)),
-        ("LAST_UPDATE".to_owned(), Value::number(script.last_update.cast_unsigned())),
+        (
+            "LAST_UPDATE".to_owned(),
+            Value::number(script.last_update.cast_unsigned()),
+        ),
         ("GUID".to_owned(), Value::string(script.guid.to_string())),
         ("ISACTIVE".to_owned(), Value::number(is_active.into())),
     ];
@@ -318,5 +369,8 @@ pub(super) fn nonexistent(name: &str) -> Reply {
 
 pub(super) fn invalid_user(userid: &str, problem: &str) -> Reply {
     let userid: String = userid.chars().take(100).collect();
-    Reply::No(Code::InvalidUser, format!("Invalid userid {userid:?}: {problem}"))
+    Reply::No(
+        Code::InvalidUser,
+        format!("Invalid userid {userid:?}: {problem}"),
+    )
 }

@@ -61,9 +61,11 @@ pub(super) fn from_row(row: &MailboxRow) -> KvList {
     }
     keys.push("XCONVMODSEQ", Value::number(row.xconvmodseq));
     keys.push("UIDVALIDITY", Value::number(row.uidvalidity.into()));
-    for (key, text) in
-        [("PARTITION", &row.partition), ("ACL", &row.acl), ("OPTIONS", &row.options)]
-    {
+    for (key, text) in [
+        ("PARTITION", &row.partition),
+        ("ACL", &row.acl),
+        ("OPTIONS", &row.options),
+    ] {
         keys.push(key, Value::string(text.as_deref().unwrap_or_default()));
     }
     let annotations = row.annotations.as_deref().unwrap_or_default();

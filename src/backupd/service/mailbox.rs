@@ -53,9 +53,10 @@ impl StoreService {
         });
         match outcome {
             Ok(Outcome::Done) => success(),
-            Ok(Outcome::Changed) => {
-                Reply::No(Code::SyncChanged, "Mailbox is not what SINCE_MODSEQ says".to_owned())
-            }
+            Ok(Outcome::Changed) => Reply::No(
+                Code::SyncChanged,
+                "Mailbox is not what SINCE_MODSEQ says".to_owned(),
+            ),
             Err(e) => refusal(&key, &e),
         }
     }
@@ -64,14 +65,23 @@ impl StoreService {
 fn check(update: &MailboxUpdate<'_>) -> std::result::Result<(), Reply> {
     if !is_intermediate(update) {
         if let Some(key) = REQUIRED.iter().find(|key| update.header.get(key).is_none()) {
-            return Err(Reply::No(Code::BadParameters, format!("MAILBOX lacks {key}")));
+            return Err(Reply::No(
+                Code::BadParameters,
+                format!("MAILBOX lacks {key}"),
+            ));
         }
         if !update.records.is_present() {
-            return Err(Reply::No(Code::BadParameters, "MAILBOX lacks RECORD".to_owned()));
+            return Err(Reply::No(
+                Code::BadParameters,
+                "MAILBOX lacks RECORD".to_owned(),
+            ));
         }
     }
     // Nothing is begun that can't be finished.
-    update.records.check().map_err(|e| Reply::No(Code::BadParameters, e.to_string()))
+    update
+        .records
+        .check()
+        .map_err(|e| Reply::No(Code::BadParameters, e.to_string()))
 }
 
 fn apply_update(
@@ -91,8 +101,12 @@ fn apply_update(
     {
         return Ok(Outcome::Changed);
     }
-    let deleted = known.as_ref().is_some_and(|mailbox| mailbox.deleted.is_some());
-    let same_header = header.as_ref().is_some_and(|header| header.keys == update.header);
+    let deleted = known
+        .as_ref()
+        .is_some_and(|mailbox| mailbox.deleted.is_some());
+    let same_header = header
+        .as_ref()
+        .is_some_and(|header| header.keys == update.header);
     let no_records = update.records.iter().next().is_none();
     if same_header && no_records && !deleted && !in_full {
         return Ok(Outcome::Done);
@@ -132,7 +146,9 @@ fn displace(appender: &mut Appender, update: &MailboxUpdate<'_>) -> Result<()> {
     let index = appender.index();
     let name = update.mboxname.as_str();
     let others = index.mailboxes_by_name(name)?;
-    let by_mailbox = others.iter().any(|mailbox| mailbox.uniqueid != update.uniqueid);
+    let by_mailbox = others
+        .iter()
+        .any(|mailbox| mailbox.uniqueid != update.uniqueid);
     let by_folder = index
         .intermediates()?
         .iter()
@@ -160,7 +176,10 @@ fn store_bodies(
         match staging.get(&record.guid) {
             Some(body) => {
                 taken.insert(record.guid);
-                bodies.push(Staged { guid: record.guid, body });
+                bodies.push(Staged {
+                    guid: record.guid,
+                    body,
+                });
             }
             None => unmet.push(record.guid),
         }
@@ -177,8 +196,14 @@ struct Staged<'a> {
 
 impl Body for Staged<'_> {
     fn file(&self) -> FileRef {
-        let StagedBody { partition, size, .. } = self.body;
-        FileRef { partition: partition.clone(), guid: self.guid, size: *size }
+        let StagedBody {
+            partition, size, ..
+        } = self.body;
+        FileRef {
+            partition: partition.clone(),
+            guid: self.guid,
+            size: *size,
+        }
     }
 
     fn copy_to(&self, to: &mut dyn io::Write) -> io::Result<()> {
@@ -190,16 +215,30 @@ impl Body for Staged<'_> {
 /// That is believed only when it makes our sum the client's, since a batch may look like a
 /// complete list (spec: csync 6.3, 11.3). Either way the question is settled until it changes.
 fn complete(appender: &mut Appender, update: &MailboxUpdate<'_>, mailbox_id: i64) -> Result<()> {
-    let listed: HashSet<u32> = update.records.iter().flatten().map(|record| record.uid).collect();
+    let listed: HashSet<u32> = update
+        .records
+        .iter()
+        .flatten()
+        .map(|record| record.uid)
+        .collect();
     let rows = appender.index().records(mailbox_id)?;
     let purged: Vec<u32> = rows
         .iter()
         .filter(|row| row.expunged.is_none() && !listed.contains(&row.uid))
         .map(|row| row.uid)
         .collect();
-    let told = update.header.get("SYNC_CRC").and_then(Value::as_u32).unwrap_or(0);
+    let told = update
+        .header
+        .get("SYNC_CRC")
+        .and_then(Value::as_u32)
+        .unwrap_or(0);
     let mut sum = SyncCrc::new();
-    for record in update.records.iter().flatten().filter(|record| !record.expunged) {
+    for record in update
+        .records
+        .iter()
+        .flatten()
+        .filter(|record| !record.expunged)
+    {
         sum.toggle(&record);
     }
     if !purged.is_empty() && sum.value() == told && update.header.get("SYNC_CRC_ANNOT").is_some() {
@@ -215,13 +254,20 @@ fn complete(appender: &mut Appender, update: &MailboxUpdate<'_>, mailbox_id: i64
 
 fn settle(appender: &mut Appender, mailbox_id: i64, told: u32) -> Result<()> {
     let header = |index: &Index| index.header(mailbox_id);
-    let Some(header) = header(appender.index())? else { return Ok(()) };
+    let Some(header) = header(appender.index())? else {
+        return Ok(());
+    };
     let repair = match header.crc == told {
         true => Repair::None,
         false => Repair::Tried,
     };
     if repair == Repair::Tried {
-        tracing::warn!(mailbox_id, told, held = header.crc, "sums differ after a full list");
+        tracing::warn!(
+            mailbox_id,
+            told,
+            held = header.crc,
+            "sums differ after a full list"
+        );
     }
     if repair != header.repair {
         appender.note(|index| index.set_header(mailbox_id, &Header { repair, ..header }))?;

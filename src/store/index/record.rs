@@ -38,7 +38,13 @@ impl Index {
 
     /// Stores one record; returns what the mailbox's CRC changes by. `fresh`: the mailbox had no
     /// records before this line, so nothing of this UID can be there.
-    pub(super) fn set_record(&self, mailbox_id: i64, rec: &Record, fresh: bool, at: Place) -> Result<u32> {
+    pub(super) fn set_record(
+        &self,
+        mailbox_id: i64,
+        rec: &Record,
+        fresh: bool,
+        at: Place,
+    ) -> Result<u32> {
         let before = if fresh {
             None
         } else {
@@ -270,4 +276,3 @@ impl Instance {
 fn printed_flags(flags: &[String]) -> String {
     format!("({})", flags.join(" "))
 }
-

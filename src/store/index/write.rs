@@ -291,9 +291,13 @@ impl Index {
             )?;
             if let Some(mut header) = self.header(mailbox.id)? {
                 header.keys.set("MBOXNAME", Value::string(new));
-                header.keys.set("UIDVALIDITY", Value::number(rename.uidvalidity.into()));
+                header
+                    .keys
+                    .set("UIDVALIDITY", Value::number(rename.uidvalidity.into()));
                 if let Some(partition) = &rename.partition {
-                    header.keys.set("PARTITION", Value::string(partition.as_str()));
+                    header
+                        .keys
+                        .set("PARTITION", Value::string(partition.as_str()));
                 }
                 self.set_header(mailbox.id, &header)?;
             }
