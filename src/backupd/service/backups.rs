@@ -137,11 +137,11 @@ impl Backups {
             });
         };
         let result = work(&mut self.open[at].1);
-        if let Err(e) = &result {
-            if !matches!(e, StoreError::BadCommand { .. }) {
-                warn!(%key, error = e.detail(), "closing the backup after an error");
-                self.open.remove(at);
-            }
+        if let Err(e) = &result
+            && !matches!(e, StoreError::BadCommand { .. })
+        {
+            warn!(%key, error = e.detail(), "closing the backup after an error");
+            self.open.remove(at);
         }
         result
     }
