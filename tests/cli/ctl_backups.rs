@@ -340,7 +340,8 @@ fn readers_go_together() {
     let Some(place) = Place::new() else { return };
     let hold = |mode| {
         let options = OpenOptions::new().read(true).write(true).clone();
-        match open_locked(&place.path("b/carol"), &options, mode, false).unwrap() {
+        // Waits: a child that another test is just forking shares our descriptors, and so a lock let go here, until its exec.
+        match open_locked(&place.path("b/carol"), &options, mode, true).unwrap() {
             Locked::Got(file) => file,
             Locked::Busy => panic!("somebody holds the lock"),
         }
