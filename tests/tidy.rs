@@ -11,7 +11,7 @@ const USES: [(&str, &[&str]); 9] = [
     ("csync", &["types"]),
     ("csync_client", &["types", "csync"]),
     ("store", &["types", "config", "csync"]),
-    ("select", &["types", "store"]),
+    ("select", &["types", "csync", "store"]),
     ("fs", &["types", "store", "select"]),
     ("backupd", &["types", "csync", "store"]),
     ("tools", &["types", "config", "csync", "store", "select"]),
