@@ -1,6 +1,7 @@
 //! What every tool does before and after its work: read imapd.conf, become the Cyrus user, set up
 //! the terminal; print what went wrong, give the exit code (spec: ondisk 1.1, 7.0).
 
+use std::ffi::OsString;
 use std::io::{self, BufWriter};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -51,6 +52,21 @@ pub fn start(
             eprintln!("{program}: cannot write the output: {error}");
         }
         exit::FAILED
+    })
+}
+
+/// Reads a command line with clap; complaints and help are printed, and the exit code is the error.
+pub fn command_line<T: clap::Parser>(words: &[OsString]) -> Result<T, u8> {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let line = std::iter::once(program).chain(words.iter().cloned());
+    T::try_parse_from(line).map_err(|error| {
+        let code = match error.use_stderr() {
+            true => exit::USAGE,
+            false => exit::OK,
+        };
+        // Who cannot be told needs no other code.
+        let _ = error.print();
+        code
     })
 }
 
