@@ -42,6 +42,7 @@ fn plain(user: &str, password: &str) -> String {
     format!("AUTHENTICATE PLAIN {token}")
 }
 
+/// D30: C says NO to the STARTTLS that it offers.
 #[test]
 fn sync_client_replicates_over_starttls_because_passwords_in_clear_are_refused() {
     let Some(cyrus) = Cyrus::find() else { return };
@@ -60,22 +61,6 @@ fn sync_client_replicates_over_starttls_because_passwords_in_clear_are_refused()
     assert_eq!(server.live_messages("anne")["user.anne"].len(), 1);
     server.verify_with_c("after STARTTLS");
     source.sync(&["-u", "anne"]).ok("again");
-}
-
-#[test]
-fn sync_client_replicates_over_implicit_tls() {
-    let Some(cyrus) = Cyrus::find() else { return };
-    let (mut server, _certificates) = with_tls(cyrus, "");
-    let port = free_port();
-    server.args = vec!["--listen-tls".to_owned(), format!("127.0.0.1:{port}")];
-    server.start(Engine::Ours);
-    let source = Source::start(cyrus, port);
-    source.add_user("anne");
-    let conf = fs::read_to_string(source.instance.conf()).unwrap();
-    let conf = conf.replace("bk_sync_host: 127.0.0.1", "bk_sync_host: 127.0.0.1/tls");
-    fs::write(source.instance.conf(), conf).unwrap();
-    source.sync(&["-u", "anne"]).ok("sync_client over TLS");
-    server.wait_for_log("repl PLAIN+TLS User logged in");
 }
 
 #[test]
@@ -173,6 +158,7 @@ fn nothing_in_clear_text_slips_in_before_tls() {
     server.wait_for_log("clear text behind STARTTLS");
 }
 
+/// D31: C's backupd knows neither `tls_required` nor `tls_versions`.
 #[test]
 fn implicit_tls_old_versions_and_a_renewed_certificate() {
     let Some(cyrus) = Cyrus::find() else { return };
