@@ -66,6 +66,14 @@ pub enum StoreError {
         /// What was found.
         reason: String,
     },
+    /// Somebody wants all of this backup to stay.
+    #[error("on hold: {reason}")]
+    Held {
+        /// The data file.
+        path: PathBuf,
+        /// What was said when it was put on hold.
+        reason: String,
+    },
     /// No partition for a new backup.
     #[error("unable to make backup path for {key}: {reason}")]
     NoPlace {
@@ -117,6 +125,10 @@ impl StoreError {
                     "{}: chunk {chunk} offset {offset}{guid}: {reason}",
                     path.display()
                 )
+            }
+            StoreError::Held { path, reason } => {
+                let path = path.display();
+                format!("{path} is on hold: {reason}; release it with `ctl_backups unhold`")
             }
             StoreError::NoPlace { .. } => self.to_string(),
             StoreError::BadCommand { reason } => format!("bad command: {reason}"),
