@@ -52,6 +52,14 @@ pub enum StoreError {
         /// What was asked for.
         item: String,
     },
+    /// The backup as of a time of which nothing is known (any more).
+    #[error("nothing is known of that time")]
+    NoHistory {
+        /// The data file.
+        path: PathBuf,
+        /// Unix seconds.
+        time: i64,
+    },
     /// Bytes on disk are not what was written.
     #[error("damaged data in chunk {chunk} at offset {offset}: {reason}")]
     Damaged {
@@ -113,6 +121,9 @@ impl StoreError {
             StoreError::Io { path, source } => format!("{}: {source}", path.display()),
             StoreError::Index { path, source } => format!("{}: {source}", path.display()),
             StoreError::NoSuchItem { item } => format!("no {item} in the index"),
+            StoreError::NoHistory { path, time } => {
+                format!("{}: nothing is known of the time {time}", path.display())
+            }
             StoreError::Damaged {
                 path,
                 chunk,
