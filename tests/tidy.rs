@@ -13,7 +13,7 @@ const USES: [(&str, &[&str]); 9] = [
     ("store", &["types", "config", "csync"]),
     ("select", &["types", "csync", "store"]),
     ("fs", &["types", "store", "select"]),
-    ("backupd", &["types", "csync", "store"]),
+    ("backupd", &["types", "config", "csync", "store"]),
     ("tools", &["types", "config", "csync", "store", "select"]),
 ];
 
