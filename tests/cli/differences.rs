@@ -13,7 +13,7 @@ fn documented_and_tested() {
         .filter_map(|line| line.strip_prefix("### ")?.split(' ').next())
         .collect();
     let mut tested = Vec::new();
-    for name in ["ctl_backups.rs", "cyr_backup.rs", "damage.rs"] {
+    for name in ["administer.rs", "ctl_backups.rs", "cyr_backup.rs", "damage.rs", "find.rs"] {
         let source = fs::read_to_string(root.join("tests/cli").join(name)).unwrap();
         let numbers = source
             .split(|c: char| !c.is_ascii_alphanumeric())
