@@ -1,4 +1,4 @@
-//! `move`, `rename`, `delete`, `hold` (D16): C's tools judge what is there afterwards.
+//! `move`, `rename`, `delete`, `hold` (D40): C's tools judge what is there afterwards.
 
 use std::fs;
 use std::path::{Path, PathBuf};
