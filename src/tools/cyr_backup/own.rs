@@ -30,6 +30,9 @@ pub struct Line {
     /// BACKUP is a user id (default)
     #[arg(short, long, group = "mode")]
     userid: bool,
+    /// The backup as it was at TIME: 2026-10-01, 2026-10-01T09:30, yesterday, 3d (ago)
+    #[arg(long, value_name = "TIME", global = true)]
+    at: Option<String>,
     /// Whose backup
     backup: OsString,
     #[command(subcommand)]
@@ -88,7 +91,7 @@ fn execute(line: &Line, site: &Site, terminal: &mut Terminal<'_>) -> Result<(), 
         (_, true) => Mode::Mailboxes,
         _ => Mode::Userids,
     };
-    let backup = open(mode, &line.backup, site)?;
+    let backup = open(mode, &line.backup, line.at.as_deref(), site)?;
     let look = Look {
         backup: &backup,
         namespace: &site.namespace,
