@@ -15,8 +15,8 @@ use super::mount::{self, Mounted};
 use super::ops::{Ops, Root};
 use super::options::{Options, Spec};
 use super::users::{Account, Users};
-use super::view::{View, ViewConfig};
-use super::{FsError, inode, open};
+use super::tree::{Tree, TreeConfig};
+use super::{ViewError, inode, open};
 use crate::types::{BackupKey, Namespace};
 use inode::Blocks;
 
@@ -44,7 +44,7 @@ pub enum RunError {
     Guard(#[from] GuardError),
     /// The backup cannot be opened.
     #[error(transparent)]
-    Backup(#[from] FsError),
+    Backup(#[from] ViewError),
     /// No backup of this name.
     #[error("no backup of {key} in {}", db.display())]
     NoBackup {
@@ -198,13 +198,13 @@ impl Plan {
 
     fn sole(&self, path: &Path, key: Option<&str>) -> Result<Root, RunError> {
         let source = open::open(path, self.options.lock, self.options.wait)?;
-        let config = ViewConfig {
+        let config = TreeConfig {
             key,
             namespace: &self.settings.namespace,
             parent: inode::ROOT,
             time: None,
         };
-        let view = View::open(source, &config, |_| Some(Blocks::Sole))?;
+        let view = Tree::open(source, &config, |_| Some(Blocks::Sole))?;
         Ok(Root::Sole(Arc::new(view)))
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::FsError;
+use super::ViewError;
 use super::ops::lock;
 use super::options::LockMode;
 use super::source::{Chunk, Mailbox, Record, Source};
@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The backup is missing, locked, or not one.
-pub fn open(path: &Path, mode: LockMode, wait: Duration) -> Result<Arc<dyn Source>, FsError> {
+pub fn open(path: &Path, mode: LockMode, wait: Duration) -> Result<Arc<dyn Source>, ViewError> {
     let lock = match mode {
         LockMode::Hold => store::Lock::Shared { wait: false },
         LockMode::None => store::Lock::None,
@@ -52,7 +52,7 @@ pub fn open(path: &Path, mode: LockMode, wait: Duration) -> Result<Arc<dyn Sourc
 ///
 /// # Errors
 /// backups.db cannot be read.
-pub fn find(backups_db: &Path, key: &BackupKey) -> Result<Option<PathBuf>, FsError> {
+pub fn find(backups_db: &Path, key: &BackupKey) -> Result<Option<PathBuf>, ViewError> {
     let catalog = Catalog::new(backups_db);
     catalog.get(key).map_err(|e| translate(backups_db, &e))
 }
@@ -61,9 +61,9 @@ pub fn find(backups_db: &Path, key: &BackupKey) -> Result<Option<PathBuf>, FsErr
 ///
 /// # Errors
 /// backups.db cannot be read, or is not there: that is no reason to show an empty directory.
-pub fn all(backups_db: &Path) -> Result<Vec<(String, PathBuf)>, FsError> {
+pub fn all(backups_db: &Path) -> Result<Vec<(String, PathBuf)>, ViewError> {
     if !backups_db.exists() {
-        return Err(FsError::Unreadable {
+        return Err(ViewError::Unreadable {
             path: backups_db.to_owned(),
             what: "does not exist; is this the imapd.conf of the backup server?".to_owned(),
         });
@@ -101,7 +101,7 @@ impl Reader {
 }
 
 impl Opened {
-    fn ask<T>(&self, what: impl FnOnce(&Backup) -> store::Result<T>) -> Result<T, FsError> {
+    fn ask<T>(&self, what: impl FnOnce(&Backup) -> store::Result<T>) -> Result<T, ViewError> {
         what(&lock(&self.backup).backup).map_err(|e| translate(&self.path, &e))
     }
 }
@@ -115,7 +115,7 @@ impl Source for Opened {
         self.len
     }
 
-    fn chunks(&self) -> Result<Vec<Chunk>, FsError> {
+    fn chunks(&self) -> Result<Vec<Chunk>, ViewError> {
         let rows = self.ask(|backup| backup.index().chunks())?.into_iter();
         let chunks = rows.map(|row| Chunk {
             id: row.id,
@@ -125,7 +125,7 @@ impl Source for Opened {
         Ok(chunks.collect())
     }
 
-    fn mailboxes(&self) -> Result<Vec<Mailbox>, FsError> {
+    fn mailboxes(&self) -> Result<Vec<Mailbox>, ViewError> {
         let rows = self.ask(|backup| backup.index().mailboxes())?.into_iter();
         let mailboxes = rows.map(|row| Mailbox {
             id: row.id,
@@ -137,7 +137,7 @@ impl Source for Opened {
         Ok(mailboxes.collect())
     }
 
-    fn records(&self, mailbox: i64) -> Result<Vec<Record>, FsError> {
+    fn records(&self, mailbox: i64) -> Result<Vec<Record>, ViewError> {
         let rows = self
             .ask(|backup| backup.index().records(mailbox))?
             .into_iter();
@@ -155,7 +155,7 @@ impl Source for Opened {
         Ok(records.collect())
     }
 
-    fn message_count(&self) -> Result<u64, FsError> {
+    fn message_count(&self) -> Result<u64, ViewError> {
         if let Some(known) = self.messages.get() {
             return Ok(*known);
         }
@@ -163,7 +163,7 @@ impl Source for Opened {
         Ok(*self.messages.get_or_init(|| counted))
     }
 
-    fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, FsError> {
+    fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, ViewError> {
         let read = lock(&self.backup).message(guid);
         read.map_err(|e| translate(&self.path, &e))
     }
@@ -174,16 +174,16 @@ impl Source for Opened {
         reader.backup.rest();
     }
 
-    fn raw(&self, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
+    fn raw(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ViewError> {
         self.ask(|backup| backup.read_raw(offset, buf))
     }
 }
 
 /// The store's error as one of this room's. A row of the index that leads nowhere is damage too: the
 /// tree showed the file.
-fn translate(path: &Path, error: &StoreError) -> FsError {
+fn translate(path: &Path, error: &StoreError) -> ViewError {
     match error {
-        StoreError::Locked { .. } => FsError::Locked {
+        StoreError::Locked { .. } => ViewError::Locked {
             path: path.to_owned(),
         },
         StoreError::Damaged {
@@ -194,16 +194,16 @@ fn translate(path: &Path, error: &StoreError) -> FsError {
             ..
         } => {
             let guid = guid.map(|guid| format!(" guid {guid}")).unwrap_or_default();
-            FsError::Damaged {
+            ViewError::Damaged {
                 path: path.to_owned(),
                 what: format!("damaged at chunk {chunk} offset {offset}{guid}: {reason}"),
             }
         }
-        StoreError::NoSuchItem { item } => FsError::Damaged {
+        StoreError::NoSuchItem { item } => ViewError::Damaged {
             path: path.to_owned(),
             what: format!("the index has no {item} any more; reindex the backup"),
         },
-        other => FsError::Unreadable {
+        other => ViewError::Unreadable {
             path: path.to_owned(),
             what: format!("{other}: {}", other.detail()),
         },

@@ -8,7 +8,7 @@ use super::super::attr::Kind;
 use super::super::inode::{Blocks, ROOT};
 use super::super::source::{Chunk, Mailbox, Record, Source};
 use super::super::users::{Account, Users};
-use super::super::view::ViewConfig;
+use super::super::tree::TreeConfig;
 use super::*;
 use crate::types::Namespace;
 
@@ -34,22 +34,22 @@ impl Source for Memory {
     fn data_len(&self) -> u64 {
         self.data.len() as u64
     }
-    fn chunks(&self) -> Result<Vec<Chunk>, FsError> {
+    fn chunks(&self) -> Result<Vec<Chunk>, ViewError> {
         Ok(self.chunks.clone())
     }
-    fn mailboxes(&self) -> Result<Vec<Mailbox>, FsError> {
+    fn mailboxes(&self) -> Result<Vec<Mailbox>, ViewError> {
         Ok(self.mailboxes.clone())
     }
-    fn records(&self, mailbox: i64) -> Result<Vec<Record>, FsError> {
+    fn records(&self, mailbox: i64) -> Result<Vec<Record>, ViewError> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         Ok(self.records.get(&mailbox).cloned().unwrap_or_default())
     }
-    fn message_count(&self) -> Result<u64, FsError> {
+    fn message_count(&self) -> Result<u64, ViewError> {
         Ok(self.bodies.len() as u64)
     }
-    fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, FsError> {
+    fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, ViewError> {
         match &self.bodies[guid] {
-            body if body.starts_with(b"damaged") => Err(FsError::Damaged {
+            body if body.starts_with(b"damaged") => Err(ViewError::Damaged {
                 path: self.path.clone(),
                 what: format!("message {guid}"),
             }),
@@ -59,7 +59,7 @@ impl Source for Memory {
     fn rest(&self) {
         self.rests.fetch_add(1, Ordering::Relaxed);
     }
-    fn raw(&self, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
+    fn raw(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ViewError> {
         let len = self.data.len() - self.cut.load(Ordering::Relaxed);
         let rest = &self.data[(offset as usize).min(len)..len];
         // Short answers are legal, and must not show.
@@ -118,13 +118,13 @@ impl Memory {
 
     fn sole(self) -> (Ops, Arc<Memory>) {
         let source = Arc::new(self);
-        let config = ViewConfig {
+        let config = TreeConfig {
             key: Some("anne"),
             namespace: &Namespace::default(),
             parent: ROOT,
             time: None,
         };
-        let view = View::open(source.clone(), &config, |_| Some(Blocks::Sole)).unwrap();
+        let view = Tree::open(source.clone(), &config, |_| Some(Blocks::Sole)).unwrap();
         (Ops::new(Root::Sole(Arc::new(view))), source)
     }
 }
@@ -143,7 +143,7 @@ fn anne() -> Memory {
         .mailbox("user.anne.Empty", &[])
 }
 
-fn walk(ops: &Ops, path: &str) -> Result<Attr, FsError> {
+fn walk(ops: &Ops, path: &str) -> Result<Attr, ViewError> {
     let parts = path.split('/').filter(|part| !part.is_empty());
     parts.fold(ops.getattr(ROOT), |at, name| ops.lookup(at?.ino, name))
 }
@@ -287,16 +287,16 @@ fn reading() {
     assert_eq!(read("chunks/00000001.gz", 0, 100), ok("<first member>"));
     assert_eq!(read("chunks/00000002.gz", 1, 100), ok("second>"));
     assert_eq!(read("chunks/00000002.gz", u64::MAX, 100), ok(""));
-    assert_eq!(read("chunks", 0, 1), Err(FsError::IsDirectory));
+    assert_eq!(read("chunks", 0, 1), Err(ViewError::IsDirectory));
     assert_eq!(
         read("mailboxes/INBOX/1.eml/x", 0, 1),
-        Err(FsError::NotDirectory)
+        Err(ViewError::NotDirectory)
     );
-    assert_eq!(read("mailboxes/INBOX/9.eml", 0, 1), Err(FsError::NotFound));
-    assert_eq!(read("mailboxes/INBOX/01.eml", 0, 1), Err(FsError::NotFound));
+    assert_eq!(read("mailboxes/INBOX/9.eml", 0, 1), Err(ViewError::NotFound));
+    assert_eq!(read("mailboxes/INBOX/01.eml", 0, 1), Err(ViewError::NotFound));
     assert!(matches!(
         read("mailboxes/INBOX/2.eml", 0, 1),
-        Err(FsError::Damaged { .. })
+        Err(ViewError::Damaged { .. })
     ));
 }
 
@@ -308,7 +308,7 @@ fn a_message_that_is_not_as_long_as_indexed_is_damaged() {
     let one = walk(&ops, "mailboxes/INBOX/1.eml").unwrap();
     assert!(matches!(
         ops.read(one.ino, 0, 1),
-        Err(FsError::Damaged { .. })
+        Err(ViewError::Damaged { .. })
     ));
 }
 
@@ -321,7 +321,7 @@ fn a_data_file_cut_behind_our_back_is_damaged_and_not_short() {
     assert_eq!(ops.read(last.ino, 0, 4).unwrap().as_slice(), b"<sec");
     assert!(matches!(
         ops.read(last.ino, 0, 100),
-        Err(FsError::Damaged { .. })
+        Err(ViewError::Damaged { .. })
     ));
 }
 
@@ -336,7 +336,7 @@ fn extended_attributes() {
     assert_eq!(get("user.cyrus.flags"), Ok(r"\Seen".to_owned()));
     assert_eq!(get("user.cyrus.mailbox"), Ok("user.anne".to_owned()));
     assert_eq!(get("user.cyrus.guid"), Ok(Guid::of(b"one").to_string()));
-    assert_eq!(get("security.capability"), Err(FsError::NoAttribute));
+    assert_eq!(get("security.capability"), Err(ViewError::NoAttribute));
     let names = String::from_utf8(ops.listxattr(mail).unwrap()).unwrap();
     assert_eq!(names.matches('\0').count(), 7);
     assert!(names.split_terminator('\0').all(|name| get(name).is_ok()));
@@ -374,9 +374,9 @@ fn all(keys: &[&str]) -> (Ops, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     });
     let (opened, rests) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (count, rest_count) = (opened.clone(), rests.clone());
-    let opener = Box::new(move |path: &Path| -> Result<Arc<dyn Source>, FsError> {
+    let opener = Box::new(move |path: &Path| -> Result<Arc<dyn Source>, ViewError> {
         if path.ends_with("locked") && count.fetch_add(1, Ordering::Relaxed) == 0 {
-            return Err(FsError::Locked { path: path.into() });
+            return Err(ViewError::Locked { path: path.into() });
         }
         count.fetch_add(1, Ordering::Relaxed);
         let rests = rest_count.clone();
@@ -422,7 +422,7 @@ fn users_are_opened_when_entered() {
     let root: Vec<_> = list(&ops, ROOT).into_iter().map(|e| e.0).collect();
     assert_eq!(root, [".", "..", "%SHARED", "a%2Fb", "anne", "bob"]);
     assert_eq!(walk(&ops, "anne").unwrap().mtime, 1_700_000_900);
-    assert_eq!(ops.lookup(ROOT, "carol"), Err(FsError::NotFound));
+    assert_eq!(ops.lookup(ROOT, "carol"), Err(ViewError::NotFound));
     assert_eq!(
         ops.statfs().unwrap(),
         Statfs {
