@@ -16,3 +16,4 @@ pub mod select;
 pub mod store;
 pub mod tools;
 pub mod types;
+pub mod view;

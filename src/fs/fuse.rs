@@ -15,9 +15,9 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 
-use super::ViewError;
-use super::attr::{Attr, Kind};
-use super::ops::{Entry, Ops, Statfs};
+use crate::view::ViewError;
+use crate::view::attr::{Attr, Kind};
+use crate::view::ops::{Entry, Ops, Statfs};
 
 /// How long the kernel may believe what it was told: nothing changes before the unmount.
 const TTL: Duration = Duration::from_secs(24 * 3600);

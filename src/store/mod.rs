@@ -28,6 +28,7 @@
 pub mod appender;
 pub mod backup;
 pub mod catalog;
+mod coverage;
 mod data_file;
 pub mod entry;
 mod error;

@@ -74,6 +74,17 @@ impl Folders {
         (known && self.dirs[number].key == (mailbox, above)).then_some(number)
     }
 
+    /// The names from the root to a directory.
+    pub fn path(&self, mut number: usize) -> Vec<&str> {
+        let mut path = Vec::new();
+        while let (Some(dir), true) = (self.dirs.get(number), number != 0) {
+            path.push(dir.name.as_str());
+            number = dir.parent;
+        }
+        path.reverse();
+        path
+    }
+
     /// The directory of this name in directory `parent`.
     pub fn child(&self, parent: usize, name: &str) -> Option<usize> {
         let children = &self.dirs.get(parent)?.children;
@@ -289,20 +300,10 @@ mod tests {
         Folders::new(paths, |chunk| 100 + chunk)
     }
 
-    fn path_of(folders: &Folders, mut number: usize) -> String {
-        let mut path = Vec::new();
-        while number != 0 {
-            let dir = folders.get(number).unwrap();
-            path.insert(0, dir.name.as_str());
-            number = dir.parent;
-        }
-        path.join("/")
-    }
-
     fn paths(folders: &Folders) -> Vec<(String, Option<i64>)> {
         let all = folders.iter().enumerate().skip(1);
         let mut all: Vec<_> = all
-            .map(|(n, dir)| (path_of(folders, n), dir.mailbox.as_ref().map(|m| m.id)))
+            .map(|(n, dir)| (folders.path(n).join("/"), dir.mailbox.as_ref().map(|m| m.id)))
             .collect();
         all.sort();
         all

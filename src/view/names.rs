@@ -139,7 +139,7 @@ fn escape(name: &str, also: impl Fn(char) -> bool) -> String {
         let must = match c {
             '/' => true,
             '%' => looks_escaped(&name[at..]),
-            '.' => only_dots,
+            '.' => only_dots || also(c),
             c => c.is_control() || also(c),
         };
         if must {
