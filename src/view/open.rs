@@ -58,7 +58,7 @@ pub fn open(path: &Path, how: How, at: Option<i64>) -> Result<Arc<dyn Source>, V
     let backup = loop {
         match open_once(path, lock, at) {
             Err(StoreError::Locked { .. }) if Instant::now() < deadline => thread::sleep(RETRY),
-            Err(StoreError::NoSuchItem { .. })/*SHIM*/ => return Err(too_old(path, lock, at)),
+            Err(StoreError::NoHistory { .. }) => return Err(too_old(path, lock, at)),
             opened => break opened.map_err(|e| translate(path, &e))?,
         }
     };
@@ -78,7 +78,7 @@ pub fn open(path: &Path, how: How, at: Option<i64>) -> Result<Arc<dyn Source>, V
 /// nobody has to repair a backup before he can look into it.
 fn open_once(path: &Path, lock: store::Lock, at: Option<i64>) -> store::Result<Backup> {
     if let Some(time) = at {
-        return shim::open_as_of(path, lock, time); //SHIM
+        return Backup::open_as_of(path, lock, time);
     }
     match Backup::open(path, lock) {
         Ok(backup) if backup.covers_file()? => Ok(backup),
@@ -91,11 +91,11 @@ fn open_once(path: &Path, lock: store::Lock, at: Option<i64>) -> store::Result<B
 
 fn rebuilt(path: &Path, lock: store::Lock, why: &str) -> store::Result<Backup> {
     tracing::warn!("{}: {why}; reading the data file instead", path.display());
-    Ok(shim::open_rebuilt(path, lock)?.0) //SHIM
+    Ok(Backup::open_rebuilt(path, lock)?.0)
 }
 
 fn too_old(path: &Path, lock: store::Lock, at: Option<i64>) -> ViewError {
-    let oldest = open_once(path, lock, None).and_then(|backup| shim::oldest_time(&backup));
+    let oldest = open_once(path, lock, None).and_then(|backup| backup.oldest_time());
     let oldest = match oldest {
         Ok(Some(oldest)) => names::compact(oldest),
         _ => "never".to_owned(),
@@ -271,7 +271,7 @@ impl Source for Opened {
     }
 
     fn oldest(&self) -> Result<Option<i64>, ViewError> {
-        self.ask(shim::oldest_time)
+        self.ask(Backup::oldest_time)
     }
 
     fn records(&self, mailbox: i64) -> Result<Vec<Record>, ViewError> {
@@ -422,10 +422,4 @@ fn translate(path: &Path, error: &StoreError) -> ViewError {
             what: format!("{other}: {}", other.detail()),
         },
     }
-}
-
-mod shim { use super::*; //SHIM
-pub fn open_as_of(path: &Path, lock: store::Lock, _t: i64) -> store::Result<Backup> { Backup::open(path, lock) }
-pub fn open_rebuilt(path: &Path, lock: store::Lock) -> store::Result<(Backup,())> { Ok((Backup::open(path, lock)?,())) }
-pub fn oldest_time(_b: &Backup) -> store::Result<Option<i64>> { Ok(None) }
 }
