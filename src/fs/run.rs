@@ -280,7 +280,9 @@ impl Plan {
 fn moment(at: Option<&str>, clock: &Clock) -> Result<Option<i64>, RunError> {
     let Some(text) = at else { return Ok(None) };
     let bad = |why: String| RunError::BadTime(text.to_owned(), why);
-    let time = clock.parse(text).map_err(|e: NotATime| bad(e.to_string()))?;
+    let time = clock
+        .parse(text)
+        .map_err(|e: NotATime| bad(e.to_string()))?;
     match time > clock.now {
         true => Err(bad(format!("{} has not come yet", names::compact(time)))),
         false => Ok(Some(time)),

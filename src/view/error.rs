@@ -90,7 +90,9 @@ impl ViewError {
             | ViewError::Range
             | ViewError::NotYet => true,
             ViewError::TooOld { .. } => false,
-            ViewError::Locked { .. } | ViewError::Damaged { .. } | ViewError::Unreadable { .. } => false,
+            ViewError::Locked { .. } | ViewError::Damaged { .. } | ViewError::Unreadable { .. } => {
+                false
+            }
         }
     }
 }

@@ -303,7 +303,12 @@ mod tests {
     fn paths(folders: &Folders) -> Vec<(String, Option<i64>)> {
         let all = folders.iter().enumerate().skip(1);
         let mut all: Vec<_> = all
-            .map(|(n, dir)| (folders.path(n).join("/"), dir.mailbox.as_ref().map(|m| m.id)))
+            .map(|(n, dir)| {
+                (
+                    folders.path(n).join("/"),
+                    dir.mailbox.as_ref().map(|m| m.id),
+                )
+            })
             .collect();
         all.sort();
         all
@@ -382,7 +387,10 @@ mod tests {
         assert_eq!(path(1), "Old@2020-07-11T200356Z");
         assert_eq!(path(2), "Gone@1970-01-01T000007Z");
         let maildir = |at: usize| naming.maildir(&mailboxes[at]).join("/");
-        assert_eq!((maildir(0), maildir(4)), (String::new(), ".17%2Eeml".to_owned()));
+        assert_eq!(
+            (maildir(0), maildir(4)),
+            (String::new(), ".17%2Eeml".to_owned())
+        );
     }
 
     #[test]

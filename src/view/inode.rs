@@ -389,7 +389,8 @@ mod tests {
                 mailbox,
                 branch: Branch::ALL[branch]
             }),
-            (mailbox.clone(), 0u32..1 << 29).prop_map(|(mailbox, uid)| Local::Part { mailbox, uid }),
+            (mailbox.clone(), 0u32..1 << 29)
+                .prop_map(|(mailbox, uid)| Local::Part { mailbox, uid }),
             (0u32..1 << 30).prop_map(Local::Script),
             (0u32..1 << 31).prop_map(|message| Local::Shared { message }),
             (mailbox.clone(), any::<u32>()).prop_map(|(mailbox, uid)| Local::Mail { mailbox, uid }),

@@ -113,7 +113,8 @@ impl Mails {
             });
             last = Some(record.uid);
         }
-        let [live, expunged] = lost.map(|list| (!list.is_empty()).then(|| list.into_bytes().into()));
+        let [live, expunged] =
+            lost.map(|list| (!list.is_empty()).then(|| list.into_bytes().into()));
         (mails.live.missing, mails.expunged.missing) = (live, expunged);
         Some(mails)
     }
@@ -197,9 +198,7 @@ impl Side {
 
     fn of_uid(&self, uid: u32) -> impl Iterator<Item = &Mail> {
         let first = self.mails.partition_point(|mail| mail.uid < uid);
-        self.mails[first..]
-            .iter()
-            .take_while(move |m| m.uid == uid)
+        self.mails[first..].iter().take_while(move |m| m.uid == uid)
     }
 
     /// What `missing.txt` says, if there is anything to say.
@@ -322,7 +321,10 @@ mod tests {
         assert_eq!((mails.live.len(), mails.expunged.len()), (1, 0));
         let text = |side: &Side| String::from_utf8(side.missing().unwrap().to_vec()).unwrap();
         let live = text(&mails.live);
-        assert!(live.ends_with(&format!("\n4\t{guid}\t1700000000\n")), "{live}");
+        assert!(
+            live.ends_with(&format!("\n4\t{guid}\t1700000000\n")),
+            "{live}"
+        );
         assert!(text(&mails.expunged).contains("\n5\t"));
     }
 

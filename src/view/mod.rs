@@ -1,5 +1,5 @@
 //! The tree that a backup, or all of them, shows: names, inode numbers, attributes, bytes. It knows no
-//! kernel: the mount ([`crate::fs`]) and `cyr_backup tar` show the same tree. docs/SEMANTICS.md says
+//! kernel: the mount (room `fs`) and `cyr_backup tar` show the same tree. docs/SEMANTICS.md says
 //! what it promises.
 //!
 //! From outside inwards: [`ops`] answers for a whole mount, [`users`] and [`moments`] open trees,

@@ -171,7 +171,9 @@ fn push_escaped(out: &mut String, c: char) {
 /// land on a file system that knows no case.
 fn unreserve(name: String) -> String {
     let lower = name.to_ascii_lowercase();
-    let ends_like_mail = [".eml", ".ics", ".vcf"].iter().any(|end| lower.ends_with(end));
+    let ends_like_mail = [".eml", ".ics", ".vcf"]
+        .iter()
+        .any(|end| lower.ends_with(end));
     let like_mail = ends_like_mail && lower.starts_with(|c: char| c.is_ascii_digit());
     match name.rfind('.') {
         Some(dot) if like_mail || lower == MISSING => {
@@ -262,7 +264,10 @@ mod tests {
     fn other_names() {
         assert_eq!(deleted("Old", 0), "Old@1970-01-01T000000Z");
         let components = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        assert_eq!(maildir(&components(&["Archive", "a.b/c"])), ".Archive.a%2Eb%2Fc");
+        assert_eq!(
+            maildir(&components(&["Archive", "a.b/c"])),
+            ".Archive.a%2Eb%2Fc"
+        );
         assert_eq!(maildir(&components(&["Entw&APw-rfe"])), ".Entw&APw-rfe");
         assert_eq!(script("vacation.script"), "vacation.sieve");
         assert_eq!(script("../x"), "..%2Fx");

@@ -194,11 +194,15 @@ mod tests {
         };
         let paths = Paths::from([(9, "mailboxes/Sub".to_owned())]);
         let text = String::from_utf8(subscriptions(&details, &paths)).unwrap();
-        assert_eq!(text, "# mailbox\tpath\nuser.anne.Sub\tmailboxes/Sub\nuser.bob\t\n");
+        assert_eq!(
+            text,
+            "# mailbox\tpath\nuser.anne.Sub\tmailboxes/Sub\nuser.bob\t\n"
+        );
         let value: serde_json::Value = serde_json::from_slice(&seen(&details, &paths)).unwrap();
         assert_eq!(value[0]["path"], "mailboxes/Sub");
         assert_eq!(value[0]["seenuids"], "1:2");
-        let value: serde_json::Value = serde_json::from_slice(&mailboxes(&details, &paths)).unwrap();
+        let value: serde_json::Value =
+            serde_json::from_slice(&mailboxes(&details, &paths)).unwrap();
         assert_eq!(value["mailboxes"][0]["uidvalidity"], 77);
         assert_eq!(value["mailboxes"][0]["path"], "mailboxes/Sub");
         assert_eq!(value["active_sieve"], "a.script");

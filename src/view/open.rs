@@ -82,7 +82,11 @@ fn open_once(path: &Path, lock: store::Lock, at: Option<i64>) -> store::Result<B
     }
     match Backup::open(path, lock) {
         Ok(backup) if backup.covers_file()? => Ok(backup),
-        Ok(_) => rebuilt(path, lock, "the index does not reach to the end of the data file"),
+        Ok(_) => rebuilt(
+            path,
+            lock,
+            "the index does not reach to the end of the data file",
+        ),
         Err(StoreError::InvalidFormat { reason, .. }) => rebuilt(path, lock, &reason),
         Err(StoreError::Index { source, .. }) => rebuilt(path, lock, &source.to_string()),
         Err(error) => Err(error),

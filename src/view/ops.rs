@@ -121,9 +121,7 @@ impl Ops {
             (_, ".") => self.getattr(parent),
             (place, "..") => self.getattr(self.parent(&place)?),
             (Place::Users(users), name) => users.attr(users.find(name)?),
-            (Place::User(users, user), name) => {
-                self.child(&users.open(user)?, &Node::User, name)
-            }
+            (Place::User(users, user), name) => self.child(&users.open(user)?, &Node::User, name),
             (Place::In(tree, node), name) => self.child(&tree, &node, name),
         }
     }

@@ -29,7 +29,10 @@ pub fn find(octets: &[u8], kind: &str) -> Option<Range<u32>> {
     let found = value("content-type")?.split(';').next()?.trim();
     let encoding = value("content-transfer-encoding").unwrap_or("8bit");
     let plain = ["7bit", "8bit", "binary"].contains(&encoding);
-    let (start, end) = (u32::try_from(end + 4).ok()?, u32::try_from(octets.len()).ok()?);
+    let (start, end) = (
+        u32::try_from(end + 4).ok()?,
+        u32::try_from(octets.len()).ok()?,
+    );
     (types.contains(&found) && plain && start < end).then_some(start..end)
 }
 
@@ -41,12 +44,19 @@ mod tests {
     fn the_object_is_what_follows_the_header() {
         let message = b"Subject: x\r\nContent-Type: text/calendar;\r\n charset=utf-8\r\n\r\nBEGIN:VCALENDAR\r\n";
         let found = find(message, "ics").unwrap();
-        assert_eq!(&message[found.start as usize..found.end as usize], b"BEGIN:VCALENDAR\r\n");
+        assert_eq!(
+            &message[found.start as usize..found.end as usize],
+            b"BEGIN:VCALENDAR\r\n"
+        );
         assert_eq!(find(message, "vcf"), None);
-        let encoded = b"Content-Type: text/vcard\r\nContent-Transfer-Encoding: base64\r\n\r\nQkVHSU4=\r\n";
+        let encoded =
+            b"Content-Type: text/vcard\r\nContent-Transfer-Encoding: base64\r\n\r\nQkVHSU4=\r\n";
         assert_eq!(find(encoded, "vcf"), None);
         assert_eq!(find(b"Content-Type: text/vcard\r\n\r\n", "vcf"), None);
         assert_eq!(find(b"no header", "ics"), None);
-        assert_eq!((kind("c"), kind("ad"), kind("e"), kind("")), (Some("ics"), Some("vcf"), None, None));
+        assert_eq!(
+            (kind("c"), kind("ad"), kind("e"), kind("")),
+            (Some("ics"), Some("vcf"), None, None)
+        );
     }
 }

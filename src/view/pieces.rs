@@ -51,7 +51,11 @@ pub fn cut(mut chunks: Vec<Chunk>, len: u64) -> Option<Vec<Piece>> {
 /// The inflated chunks, for `chunks=plain`: those whose length the index knows. `None` as [`cut`].
 pub fn plain(mut chunks: Vec<Chunk>) -> Option<Vec<Piece>> {
     chunks.sort_by_key(|chunk| chunk.id);
-    let width = digits(chunks.last().map_or(0, |c| u32::try_from(c.id).unwrap_or(0)));
+    let width = digits(
+        chunks
+            .last()
+            .map_or(0, |c| u32::try_from(c.id).unwrap_or(0)),
+    );
     let known = chunks
         .iter()
         .filter_map(|chunk| Some((chunk, chunk.length?)));

@@ -238,7 +238,9 @@ impl Tree {
             return Ok(Mails::default());
         };
         let records = self.source.records(mailbox.id)?;
-        let mails = Mails::new(mailbox.id, records, self.links()?, |chunk| self.time_of(chunk));
+        let mails = Mails::new(mailbox.id, records, self.links()?, |chunk| {
+            self.time_of(chunk)
+        });
         let mut mails = mails.ok_or_else(|| {
             let name = &mailbox.name;
             let what = format!("mailbox {name}: a message id is out of range");
@@ -266,7 +268,12 @@ impl Tree {
             Node::Folder(at) => {
                 let folder = self.folder(*at)?;
                 let boxes = if self.has_boxes(*at) { 3 } else { 0 };
-                Attr::dir(ino, folder.children.len() + boxes, folder.changed)
+                let changed = match folder.changed {
+                    // Nothing has ever changed it: as old as the log.
+                    i64::MIN => self.time_of(i64::MIN),
+                    changed => changed,
+                };
+                Attr::dir(ino, folder.children.len() + boxes, changed)
             }
             Node::Box(at, _) => Attr::dir(ino, 0, self.folder(*at)?.changed),
             Node::Chunks | Node::Sieve => Attr::dir(ino, 0, log_end()),

@@ -136,7 +136,11 @@ impl Users {
 
     /// stat(2) of a user's directory; opens nothing, so a listing of thousands is quick.
     pub fn attr(&self, user: usize) -> Result<Attr, ViewError> {
-        Ok(Attr::dir(self.ino(user)?, Tree::top_dirs(self.past), self.users[user].account.time))
+        Ok(Attr::dir(
+            self.ino(user)?,
+            Tree::top_dirs(self.past),
+            self.users[user].account.time,
+        ))
     }
 
     /// The entry at a place of the root directory.

@@ -10,7 +10,8 @@ impl Tree {
     /// The user's directory, directories first. `chunks` comes last of them: it is the data file
     /// again.
     fn top(&self) -> Vec<Top> {
-        let branches = Branch::ALL.map(|branch| (self.branch_name(branch), Node::Folder((branch, 0))));
+        let branches =
+            Branch::ALL.map(|branch| (self.branch_name(branch), Node::Folder((branch, 0))));
         let mut all = branches.to_vec();
         all.push(("sieve", Node::Sieve));
         if !self.past {
@@ -55,13 +56,20 @@ impl Tree {
         }
         if self.has_boxes(at) {
             let which = MailBox::ALL.into_iter().find(|which| which.name() == name);
-            return which.map(|which| Node::Box(at, which)).ok_or(ViewError::NotFound);
+            return which
+                .map(|which| Node::Box(at, which))
+                .ok_or(ViewError::NotFound);
         }
-        if let Some(kind) = self.mailbox(at)?.and_then(|mailbox| self.part_kind(mailbox))
+        if let Some(kind) = self
+            .mailbox(at)?
+            .and_then(|mailbox| self.part_kind(mailbox))
             && let Some(uid) = names::parse_part(name, kind)
         {
             let mails = load(at)?;
-            let mail = self.side(at, &mails).by_uid(uid).filter(|m| m.part.is_some());
+            let mail = self
+                .side(at, &mails)
+                .by_uid(uid)
+                .filter(|m| m.part.is_some());
             return mail
                 .map(|mail| Node::Part(at, mail.clone()))
                 .ok_or(ViewError::NotFound);
@@ -117,7 +125,10 @@ impl Tree {
         let folder = self.folder(at)?;
         if let Some(child) = folder.children.get(place) {
             let child = (at.0, *child);
-            return Ok(Some((self.folder(child)?.name.clone(), Node::Folder(child))));
+            return Ok(Some((
+                self.folder(child)?.name.clone(),
+                Node::Folder(child),
+            )));
         }
         place -= folder.children.len();
         let boxes = self.has_boxes(at);
@@ -135,7 +146,11 @@ impl Tree {
             }
             place -= 1;
         }
-        Ok(if boxes { None } else { self.mail_at(at, place, &mails) })
+        Ok(if boxes {
+            None
+        } else {
+            self.mail_at(at, place, &mails)
+        })
     }
 
     fn mail_at(&self, at: At, place: usize, mails: &Mails) -> Option<(String, Node)> {

@@ -37,9 +37,7 @@ impl Tree {
                     .ok_or(ViewError::NotFound)
             }
             Local::Mail { mailbox, uid } => self.mail(mailbox, load, |side| side.by_uid(uid)),
-            Local::Twin { mailbox, message } => {
-                self.mail(mailbox, load, |side| side.twin(message))
-            }
+            Local::Twin { mailbox, message } => self.mail(mailbox, load, |side| side.twin(message)),
             Local::Shared { message } => {
                 let first = self.links()?.first(message.into());
                 let (mailbox, uid) = first.ok_or(ViewError::NotFound)?;
