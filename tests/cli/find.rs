@@ -1,4 +1,4 @@
-//! What cyr_backup has and C's has not: `find`, `show chunks`, `dump mailbox`.
+//! What cyr_backup has and C's has not (D41): `find`, `show chunks`, `dump mailbox`.
 
 use super::place::Place;
 
