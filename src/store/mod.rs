@@ -30,6 +30,7 @@ pub mod administer;
 pub mod appender;
 pub mod backup;
 pub mod catalog;
+mod coverage;
 mod data_file;
 pub mod entry;
 mod error;

@@ -226,9 +226,7 @@ fn every_command_can_look_back() {
             "{at} {}",
             found.err
         );
-        let shown = place.ours(&format!(
-            "cyr_backup -f --at {at} b/days show mailboxes u"
-        ));
+        let shown = place.ours(&format!("cyr_backup -f --at {at} b/days show mailboxes u"));
         assert_eq!(
             shown
                 .out
