@@ -5,16 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. The same table stands in ARCHITECTURE.md.
-const USES: [(&str, &[&str]); 9] = [
+const USES: [(&str, &[&str]); 10] = [
     ("types", &[]),
     ("config", &["types"]),
     ("csync", &["types"]),
     ("csync_client", &["types", "csync"]),
     ("store", &["types", "config", "csync"]),
     ("select", &["types", "csync", "store"]),
-    ("fs", &["types", "store", "select"]),
+    ("view", &["types", "csync", "store", "select"]),
+    ("fs", &["types", "select", "view"]),
     ("backupd", &["types", "config", "csync", "store"]),
-    ("tools", &["types", "config", "csync", "store", "select"]),
+    (
+        "tools",
+        &["types", "config", "csync", "store", "select", "view"],
+    ),
 ];
 
 /// Names that only these places may say: the edges to the world.

@@ -13,7 +13,14 @@ fn documented_and_tested() {
         .filter_map(|line| line.strip_prefix("### ")?.split(' ').next())
         .collect();
     let mut tested = Vec::new();
-    let tools = ["ctl_backups.rs", "cyr_backup.rs", "damage.rs"].map(|name| format!("cli/{name}"));
+    let tools = [
+        "administer.rs",
+        "ctl_backups.rs",
+        "cyr_backup.rs",
+        "damage.rs",
+        "find.rs",
+    ]
+    .map(|name| format!("cli/{name}"));
     let service = ["security.rs"].map(|name| format!("service/{name}"));
     for name in tools.iter().chain(&service) {
         let source = fs::read_to_string(root.join("tests").join(name)).unwrap();
