@@ -5,15 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. The same table stands in ARCHITECTURE.md.
-const USES: [(&str, &[&str]); 8] = [
+const USES: [(&str, &[&str]); 9] = [
     ("types", &[]),
     ("config", &["types"]),
     ("csync", &["types"]),
     ("csync_client", &["types", "csync"]),
     ("store", &["types", "config", "csync"]),
-    ("fs", &["types", "store"]),
+    ("select", &["types", "csync", "store"]),
+    ("fs", &["types", "store", "select"]),
     ("backupd", &["types", "csync", "store"]),
-    ("tools", &["types", "config", "csync", "store"]),
+    ("tools", &["types", "config", "csync", "store", "select"]),
 ];
 
 /// Names that only these places may say: the edges to the world.

@@ -44,6 +44,7 @@ pub mod scan;
 mod survey;
 pub mod twoskip;
 pub mod verify;
+pub mod walk;
 
 pub use appender::{Appender, Body};
 pub use backup::{Backup, Lock};
