@@ -18,6 +18,8 @@ mod cyr_backup;
 mod damage;
 #[path = "cli/differences.rs"]
 mod differences;
+#[path = "cli/find.rs"]
+mod find;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "rig/mod.rs"]

@@ -144,6 +144,12 @@ impl Source {
             .configure(&(options(self.backup_port, PASSWORD, "repl") + &more));
     }
 
+    /// Writes imapd.conf anew, with more options.
+    pub fn configure_with(&self, more: &str) {
+        self.instance
+            .configure(&(options(self.backup_port, PASSWORD, "repl") + more));
+    }
+
     /// A rolling `sync_client`, until dropped.
     pub fn roll(&self) -> Rolling<'_> {
         let mut command = self.instance.program("sync_client");

@@ -4,17 +4,22 @@
 //! not keep anyone from what is not, and a look must not cost a reading of the whole file. What is
 //! dumped or shown of a message is checked against its GUID.
 
+mod chunk;
 mod dump;
+mod find;
 mod headers;
 mod json;
 mod list;
+mod mbox;
 pub mod options;
+pub mod own;
 mod show;
 
+use std::ffi::OsStr;
 use std::io;
 
 use super::Site;
-use super::target::resolve;
+use super::target::{Mode, resolve};
 use super::terminal::{Terminal, exit};
 use super::verification::{Verification, VerifyError};
 use crate::store::verify::Level;
@@ -31,8 +36,15 @@ enum Failure {
     NoSuchItem,
     #[error("{0:?} is no chunk id")]
     NoChunkId(std::ffi::OsString),
-    #[error("{0} is not available in this version")]
-    Unavailable(&'static str),
+    /// An option's value makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    #[error("the headers of {0} messages cannot be read")]
+    Unread(usize),
+    #[error("of {0} messages nobody can tell whether they are wanted, since they cannot be read")]
+    Unsure(usize),
+    #[error("left out: {damaged} messages that are damaged, {missing} that the backup never got")]
+    Incomplete { damaged: usize, missing: usize },
     #[error("{}", explain(.0))]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -46,6 +58,15 @@ enum Failure {
     /// Printing failed: nothing more can be said on standard output.
     #[error(transparent)]
     Print(#[from] io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => exit::USAGE,
+            _ => exit::FAILED,
+        }
+    }
 }
 
 /// C's short text, and behind it what C never says: which file, and why.
@@ -80,14 +101,14 @@ pub fn run(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> io::R
         }
         Err(Failure::Print(error)) => Err(error),
         Err(failure) => {
-            terminal.complain(&options.backup, failure)?;
-            Ok(exit::FAILED)
+            terminal.complain(&options.backup, &failure)?;
+            Ok(failure.exit_code())
         }
     }
 }
 
 fn execute(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    let backup = open(options, site)?;
+    let backup = open(options.mode, &options.backup, site)?;
     let verified = match options.verbose {
         0 => Ok(()),
         verbose => {
@@ -110,9 +131,9 @@ fn execute(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> Resul
     Ok(verified?)
 }
 
-fn open(options: &Options, site: &Site) -> Result<Backup, Failure> {
-    let name = std::slice::from_ref(&options.backup);
-    let targets = resolve(&site.catalog, &site.namespace, options.mode, name)?;
+fn open(mode: Mode, backup: &OsStr, site: &Site) -> Result<Backup, Failure> {
+    let name = [backup.to_owned()];
+    let targets = resolve(&site.catalog, &site.namespace, mode, &name)?;
     let target = targets
         .into_iter()
         .next()
@@ -143,8 +164,8 @@ impl Look<'_> {
             Command::JsonMailboxes => self.json_mailboxes(terminal),
             Command::JsonMessages => self.json_messages(terminal),
             Command::JsonHeaders => self.json_headers(arguments, terminal),
-            Command::ShowChunks => Err(Failure::Unavailable("show chunks")),
-            Command::DumpMailbox => Err(Failure::Unavailable("dump mailbox")),
+            Command::ShowChunks => self.show_chunks(arguments, terminal),
+            Command::DumpMailbox => self.dump_mailbox(&arguments[0], terminal),
         }
     }
 

@@ -64,7 +64,7 @@ pub enum Command {
 pub struct UsageError(pub Option<Complaint>);
 
 #[derive(Clone, Copy)]
-enum Key {
+pub(super) enum Key {
     Config,
     Verbose,
     Mode(Mode),
@@ -81,7 +81,7 @@ const fn opt(key: Key, short: Option<u8>, long: &'static str) -> Opt<Key> {
     }
 }
 
-const OPTIONS: &[Opt<Key>] = &[
+pub(super) const OPTIONS: &[Opt<Key>] = &[
     Opt {
         key: Key::Config,
         short: Some(b'C'),
@@ -210,6 +210,13 @@ Modes:
 pub const LONG_OPTIONS: &str = "\
 Long options:
     --filename --mailbox --userid --verbose --help --version
+
+More commands:
+    cyr_backup [options] [mode] backup dump mailbox [mboxname | uniqueid]
+                        # living messages as an mbox file (mboxrd)
+    cyr_backup [options] [mode] backup find [find options]
+                        # messages by mailbox, header, date, flag, size and
+                        # deletion; find --help shows the options
 
 ";
 

@@ -47,7 +47,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    fn find_mailbox(&self, name: &str) -> Result<Option<MailboxRow>, Failure> {
+    pub(super) fn find_mailbox(&self, name: &str) -> Result<Option<MailboxRow>, Failure> {
         if let Some(mailbox) = self.backup.index().mailbox_by_uniqueid(name)? {
             return Ok(Some(mailbox));
         }

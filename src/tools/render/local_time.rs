@@ -7,12 +7,7 @@ use jiff::tz::TimeZone;
 pub struct LocalTime(TimeZone);
 
 impl LocalTime {
-    /// The zone of `TZ`, or the system's.
-    pub fn system() -> LocalTime {
-        LocalTime(TimeZone::system())
-    }
-
-    /// A zone of one's own.
+    /// Times in this zone.
     pub fn new(zone: TimeZone) -> LocalTime {
         LocalTime(zone)
     }
