@@ -22,5 +22,7 @@ mod differences;
 mod find;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/restore.rs"]
+mod restore;
 #[path = "rig/mod.rs"]
 mod rig;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. The same table stands in ARCHITECTURE.md.
-const USES: [(&str, &[&str]); 10] = [
+const USES: [(&str, &[&str]); 11] = [
     ("types", &[]),
     ("sasl", &[]),
     ("config", &["types"]),
@@ -14,8 +14,12 @@ const USES: [(&str, &[&str]); 10] = [
     ("store", &["types", "config", "csync"]),
     ("select", &["types", "csync", "store"]),
     ("fs", &["types", "store", "select"]),
-    ("backupd", &["types", "csync", "store", "sasl"]),
+    ("backupd", &["types", "config", "csync", "store", "sasl"]),
     ("tools", &["types", "config", "csync", "store", "select"]),
+    (
+        "restore",
+        &["types", "csync", "csync_client", "store", "select", "tools"],
+    ),
 ];
 
 /// Names that only these places may say: the edges to the world.

@@ -111,7 +111,10 @@ impl<'a> Bodies<'a> {
         for guid in missing {
             match self.backup.index().message(guid)? {
                 Some(row) => rows.push(row),
-                None => drop(self.damaged.insert(*guid, "its body is not in the backup".into())),
+                None => drop(
+                    self.damaged
+                        .insert(*guid, "its body is not in the backup".into()),
+                ),
             }
         }
         let mut block = Block::new(client, partition);

@@ -95,7 +95,8 @@ fn continues(
         .all(|(uid, guid)| planned(uid) == Some(*guid));
     let last = messages.uids.keys().max().copied().unwrap_or(0);
     same && left.iter().all(|record| record.uid > last)
-        && (existing.last_uid <= last.max(1) || left.first().is_none_or(|r| r.uid > existing.last_uid))
+        && (existing.last_uid <= last.max(1)
+            || left.first().is_none_or(|r| r.uid > existing.last_uid))
 }
 
 /// As many copies of each message are left out as the target has.

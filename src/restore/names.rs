@@ -82,14 +82,25 @@ mod tests {
         let one = Destination::One(name("user.bob.x"));
         let below = Destination::Below(name("user.anne.RESTORED"));
         for (from, to) in [
-            ("user.anne", ["user.anne", "user.anne", "user.anne.RESTORED"]),
+            (
+                "user.anne",
+                ["user.anne", "user.anne", "user.anne.RESTORED"],
+            ),
             (
                 "user.anne.A^1.B",
-                ["user.anne.A^1.B", "user.anne.A^1.B", "user.anne.RESTORED.A^1.B"],
+                [
+                    "user.anne.A^1.B",
+                    "user.anne.A^1.B",
+                    "user.anne.RESTORED.A^1.B",
+                ],
             ),
             (
                 "DELETED.user.anne.T.6B048689",
-                ["user.anne.T", "DELETED.user.anne.T.6B048689", "user.anne.RESTORED.T"],
+                [
+                    "user.anne.T",
+                    "DELETED.user.anne.T.6B048689",
+                    "user.anne.RESTORED.T",
+                ],
             ),
             (
                 "x.org!DELETED.user.c^d.6B049000",
@@ -99,7 +110,10 @@ mod tests {
                     "user.anne.RESTORED",
                 ],
             ),
-            ("team.dev", ["team.dev", "team.dev", "user.anne.RESTORED.team.dev"]),
+            (
+                "team.dev",
+                ["team.dev", "team.dev", "user.anne.RESTORED.team.dev"],
+            ),
         ] {
             let went = [&own, &kept, &below].map(|way| way.of(from, &namespace));
             assert_eq!(went, to, "{from}");

@@ -249,8 +249,7 @@ impl Asker<'_> {
             }
         }
         let lives = |chosen: &Chosen| {
-            !self.is_deleted(&chosen.mailbox)
-                && chosen.records.iter().any(|r| r.expunged.is_none())
+            !self.is_deleted(&chosen.mailbox) && chosen.records.iter().any(|r| r.expunged.is_none())
         };
         if !self.options.asks_for_expunged() && held.iter().any(lives) {
             held.retain(lives);

@@ -25,8 +25,8 @@ pub struct Options {
     #[arg(value_name = "WORDS", hide = true)]
     pub words: Vec<OsString>,
     /// ACL of new mailboxes; empty is the target's default
-    #[arg(short = 'A', long = "override-acl", value_name = "ACL", num_args = 0..=1, default_missing_value = "")]
-    pub acl: Option<String>,
+    #[arg(short = 'A', long, value_name = "ACL", num_args = 0..=1, default_missing_value = "")]
+    pub override_acl: Option<String>,
     /// imapd.conf
     #[arg(short = 'C', value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -101,10 +101,13 @@ pub struct Options {
     #[arg(long)]
     pub json: bool,
 
+    /// Beyond messages.
     #[command(flatten)]
     pub beyond: Beyond,
+    /// Into files.
     #[command(flatten)]
     pub files: Files,
+    /// Criteria.
     #[command(flatten)]
     pub select: SelectArgs,
 }
@@ -252,13 +255,13 @@ fn take_apart(options: Options) -> Result<Request, BadLine> {
         ),
     };
     let named = [
-        (Mode::Files, &options.by_file),
-        (Mode::Mailboxes, &options.by_mailbox),
-        (Mode::Userids, &options.by_userid),
+        (Mode::Files, options.by_file.clone()),
+        (Mode::Mailboxes, options.by_mailbox.clone()),
+        (Mode::Userids, options.by_userid.clone()),
     ];
     let mut named = named
         .into_iter()
-        .filter_map(|(mode, name)| Some((mode, name.clone()?)));
+        .filter_map(|(mode, name)| Some((mode, name?)));
     let (mode, backup) = match named.next() {
         Some(named) => named,
         None => (Mode::Userids, words.next().ok_or_else(usage)?),
@@ -357,12 +360,12 @@ impl Options {
     }
 
     fn check(&self, objects: &[OsString]) -> Result<(), BadLine> {
-        let overrides =
-            self.acl.is_some() || self.dest_mailbox.is_some() || self.dest_partition.is_some();
+        let overrides = self.override_acl.is_some()
+            || self.dest_mailbox.is_some()
+            || self.dest_partition.is_some();
         let from_file = self.input_file.is_some();
         let named = self.all_mailboxes || from_file;
-        let something =
-            named || !objects.is_empty() || self.selects() || self.beyond.any();
+        let something = named || !objects.is_empty() || self.selects() || self.beyond.any();
         let c_refuses = self.keep_uidvalidity && overrides
             || self.skip_expunged && self.only_expunged
             || self.all_mailboxes && from_file
@@ -467,7 +470,11 @@ mod tests {
             } = read(line).unwrap_or_else(|bad| panic!("{line}: {bad:?}"));
             let objects: Vec<_> = objects.iter().map(|o| o.display().to_string()).collect();
             let server = server.unwrap_or_else(|| "-".to_owned());
-            format!("{server} {mode:?} {} {}", backup.display(), objects.join(","))
+            format!(
+                "{server} {mode:?} {} {}",
+                backup.display(),
+                objects.join(",")
+            )
         };
         assert_eq!(shown("srv anne a b"), "srv Userids anne a,b");
         assert_eq!(shown("-nvf b/x srv a"), "srv Files b/x a");
@@ -489,7 +496,11 @@ mod tests {
         ] {
             assert!(matches!(read(line), Err(BadLine::Usage(Some(_)))), "{line}");
         }
-        for line in ["--frob srv anne a", "--to-eml d --to-mbox m anne a", "--compare srv anne a"] {
+        for line in [
+            "--frob srv anne a",
+            "--to-eml d --to-mbox m anne a",
+            "--compare srv anne a",
+        ] {
             assert!(matches!(read(line), Err(BadLine::Clap(_))), "{line}");
         }
     }

@@ -121,7 +121,11 @@ impl Plan {
     fn add(&mut self, chosen: Chosen, options: &Options, shape: &Shape<'_>) {
         let source = chosen.mailbox.mboxname.clone();
         let mboxtype = chosen.mailbox.mboxtype.as_deref().unwrap_or_default();
-        if let Some(first) = mboxtype.chars().next().filter(|c| !KNOWN_TYPES.contains(*c)) {
+        if let Some(first) = mboxtype
+            .chars()
+            .next()
+            .filter(|c| !KNOWN_TYPES.contains(*c))
+        {
             let why = match first {
                 'f' | 'j' => "it holds sieve scripts: use --sieve".to_owned(),
                 first => format!("not every Cyrus knows mailboxes of type {first:?}"),
@@ -137,7 +141,7 @@ impl Plan {
             None => {
                 let moves_to_another = names::owner(&source, shape.namespace)
                     != names::owner(&target, shape.namespace);
-                let acl = match &options.acl {
+                let acl = match &options.override_acl {
                     Some(acl) => Some(acl.clone()).filter(|acl| !acl.is_empty()),
                     // The old owner's rights are of no use to the new one.
                     None if moves_to_another => None,
@@ -198,7 +202,7 @@ impl Plan {
                 "{name}: overriding partition with {partition} (was {was})"
             ));
         }
-        if let Some(acl) = &options.acl {
+        if let Some(acl) = &options.override_acl {
             let was = null(row.acl.as_deref());
             say(format!("{name}: overriding acl with '{acl}' (was '{was}')"));
         }
@@ -390,14 +394,23 @@ mod tests {
 
     #[test]
     fn expunged_messages_come_back_visible_when_asked_for() {
-        let both = || vec![chosen(1, "user.anne", vec![record(1, false), record(2, true)])];
+        let both = || {
+            vec![chosen(
+                1,
+                "user.anne",
+                vec![record(1, false), record(2, true)],
+            )]
+        };
         let of = |plan: Plan| plan.mailboxes[0].records.clone();
         let plain = of(make("srv anne x", &OWN, both()));
         assert!(plain[1].expunged && plain[1].flags.contains("Deleted"));
         let asked = of(make("-x srv anne x", &OWN, both()));
         assert!(!asked[1].expunged);
         assert_eq!(asked[1].flags, "(\\Seen x)");
-        assert!(plain[0].flags.contains("Deleted"), "a living one keeps its flags");
+        assert!(
+            plain[0].flags.contains("Deleted"),
+            "a living one keeps its flags"
+        );
     }
 
     #[test]
@@ -424,14 +437,20 @@ mod tests {
         missing.message_id = None;
         let mut sieve = chosen(3, "user.anne.#sieve", vec![]);
         sieve.mailbox.mboxtype = Some("f".to_owned());
-        let all = vec![chosen(1, "user.anne", vec![record(1, false), missing]), sieve];
+        let all = vec![
+            chosen(1, "user.anne", vec![record(1, false), missing]),
+            sieve,
+        ];
         let plan = make("-U srv anne x", &OWN, all);
         assert_eq!(plan.mailboxes.len(), 1);
         assert_eq!(plan.mailboxes[0].identity(), Some(("id1", 7)));
         let whys: Vec<_> = plan.left_out.iter().map(|l| l.why.as_str()).collect();
         assert_eq!(
             whys,
-            ["its body never came to the backup", "it holds sieve scripts: use --sieve"]
+            [
+                "its body never came to the backup",
+                "it holds sieve scripts: use --sieve"
+            ]
         );
     }
 }

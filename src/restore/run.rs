@@ -293,10 +293,12 @@ impl Fill<'_, '_> {
 
     /// The target did take our identity; an old one might not.
     fn has_our_identity(&self) -> bool {
-        self.mailbox.identity().is_some_and(|(uniqueid, uidvalidity)| {
-            self.existing.uniqueid == uniqueid
-                && self.existing.keys.get_u32("UIDVALIDITY") == Some(uidvalidity)
-        })
+        self.mailbox
+            .identity()
+            .is_some_and(|(uniqueid, uidvalidity)| {
+                self.existing.uniqueid == uniqueid
+                    && self.existing.keys.get_u32("UIDVALIDITY") == Some(uidvalidity)
+            })
     }
 }
 

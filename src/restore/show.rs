@@ -59,9 +59,12 @@ impl Summary {
 
     /// As JSON.
     pub fn json(&self) -> Json {
-        let extras = self.extras.iter().fold(Json::object(), |extras, (kind, count)| {
-            extras.with(kind, Json::int(*count))
-        });
+        let extras = self
+            .extras
+            .iter()
+            .fold(Json::object(), |extras, (kind, count)| {
+                extras.with(kind, Json::int(*count))
+            });
         Json::object()
             .with("restored", Json::int(self.messages))
             .with("bytes", Json::int(self.octets))
@@ -129,20 +132,30 @@ pub fn print_plan(
     }
     let (count, octets) = plan.size();
     let mailboxes = plan.mailboxes.len();
-    writeln!(out, "in all: {count} messages ({}) in {mailboxes} mailboxes", size(octets))
+    writeln!(
+        out,
+        "in all: {count} messages ({}) in {mailboxes} mailboxes",
+        size(octets)
+    )
 }
 
 /// The plan as JSON.
 pub fn plan_json(plan: &Plan, compared: &[Compared], namespace: &Namespace) -> Json {
     let mailboxes = plan.mailboxes.iter().enumerate().map(|(place, mailbox)| {
         let (count, octets) = measure(mailbox);
-        let sources = mailbox.sources.iter().map(|s| Json::text(external(s, namespace)));
+        let sources = mailbox
+            .sources
+            .iter()
+            .map(|s| Json::text(external(s, namespace)));
         let json = Json::object()
             .with("mailbox", Json::text(external(&mailbox.target, namespace)))
             .with("from", Json::Array(sources.collect()))
             .with("messages", Json::int(count))
             .with("bytes", Json::int(octets))
-            .with("keep_uids", Json::int(i64::from(mailbox.identity().is_some())));
+            .with(
+                "keep_uids",
+                Json::int(i64::from(mailbox.identity().is_some())),
+            );
         match compared.get(place) {
             Some(compared) => json
                 .with("exists", Json::int(i64::from(compared.exists)))
@@ -212,7 +225,12 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (octets, text) in [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2_000_000_000_000, "2000.0 GB")] {
+        for (octets, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1500, "1.5 kB"),
+            (2_000_000_000_000, "2000.0 GB"),
+        ] {
             assert_eq!(size(octets), text);
         }
     }

@@ -157,10 +157,7 @@ impl Target {
     fn learn_user(&mut self, answer: &Answer) {
         self.quotas = answer.kvlists("QUOTA").cloned().collect();
         let names = answer.named("LSUB").filter_map(Value::as_list).flatten();
-        self.subscriptions = names
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
+        self.subscriptions = names.filter_map(Value::as_str).map(str::to_owned).collect();
         for keys in answer.kvlists("SEEN") {
             self.seen.push(SeenRow {
                 uniqueid: keys.get_str("UNIQUEID").unwrap_or_default().to_owned(),
@@ -218,12 +215,10 @@ pub fn messages(client: &mut Client, mboxname: &str) -> Result<Messages> {
     Value::string(mboxname).print(&mut line, Literal::NonSync);
     let mut messages = Messages::default();
     client.command_lines(&line, |text| {
-        messages
-            .learn(text)
-            .map_err(|why| ClientError::Malformed {
-                line: String::from_utf8_lossy(&text[..text.len().min(200)]).into_owned(),
-                why,
-            })
+        messages.learn(text).map_err(|why| ClientError::Malformed {
+            line: String::from_utf8_lossy(&text[..text.len().min(200)]).into_owned(),
+            why,
+        })
     })?;
     Ok(messages)
 }

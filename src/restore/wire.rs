@@ -321,12 +321,22 @@ mod tests {
     #[test]
     fn a_new_mailbox_keeps_its_identity_or_gets_another() {
         let kept = text(create(&plan(), true, Some("p"), false));
-        assert!(kept.starts_with("RESTORE MAILBOX %(UNIQUEID id1 MBOXNAME \"user.anne.sp ace\" MBOXTYPE NIL "));
+        assert!(kept.starts_with(
+            "RESTORE MAILBOX %(UNIQUEID id1 MBOXNAME \"user.anne.sp ace\" MBOXTYPE NIL "
+        ));
         assert!(kept.contains(" HIGHESTMODSEQ 50 ") && kept.contains(" UIDVALIDITY 7 "));
-        assert!(kept.contains(" PARTITION p ACL \"anne\tlrs\t\" ") && kept.ends_with(" RECORD ())"));
+        assert!(
+            kept.contains(" PARTITION p ACL \"anne\tlrs\t\" ") && kept.ends_with(" RECORD ())")
+        );
         let new = text(create(&plan(), false, None, true));
-        assert!(new.starts_with("RESTORE LOCAL_MAILBOX %(UNIQUEID NIL "), "{new}");
-        assert!(new.contains(" HIGHESTMODSEQ 0 ") && new.contains(" PARTITION NIL "), "{new}");
+        assert!(
+            new.starts_with("RESTORE LOCAL_MAILBOX %(UNIQUEID NIL "),
+            "{new}"
+        );
+        assert!(
+            new.contains(" HIGHESTMODSEQ 0 ") && new.contains(" PARTITION NIL "),
+            "{new}"
+        );
     }
 
     #[test]

@@ -12,9 +12,11 @@ use lru::LruCache;
 use super::data_file::DataFile;
 use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
+use super::hash::FileHash;
 use super::index::{Index, MessageRow, SieveRow, State};
 use super::layout;
 use super::member::MemberReader;
+use super::rebuild::{Report, Source, Terms, rebuild};
 use super::scan::{Visitor, scan};
 use crate::csync::command::Apply;
 use crate::csync::dlist::FileRef;
@@ -58,11 +60,7 @@ impl Backup {
     /// [`StoreError::Missing`], [`StoreError::Locked`], [`StoreError::InvalidFormat`] for content
     /// without index.
     pub fn open(path: &Path, lock: Lock) -> Result<Backup> {
-        let data = match lock {
-            Lock::Shared { wait } => DataFile::open_shared(path, wait)?,
-            Lock::Exclusive { wait } => DataFile::open_exclusive(path, wait)?,
-            Lock::None => DataFile::open_unlocked(path)?,
-        };
+        let data = open_data(path, lock)?;
         let length = data.len()?;
         let index_path = layout::index(path);
         let index = match lock {
@@ -70,12 +68,54 @@ impl Backup {
             _ if length == 0 && !index_path.exists() => Index::empty(&index_path)?,
             _ => Index::open(&index_path)?,
         };
-        Ok(Backup {
+        Ok(Backup::over(data, index, length))
+    }
+
+    /// Opens the backup as it was at `time` (unix seconds): what the lines said until then, from
+    /// one pass over the data file. The index beside it is only asked where to stop.
+    ///
+    /// # Errors
+    /// As [`Backup::open`], but no index is needed; [`StoreError::NoHistory`] when nothing is known
+    /// of that time.
+    pub fn open_as_of(path: &Path, lock: Lock, time: i64) -> Result<Backup> {
+        let data = open_data(path, lock)?;
+        let length = data.len()?;
+        let end = history_end(path, time).map_or(length, |end| end.min(length));
+        let (index, report) = rebuilt(&data, end, Some(time))?;
+        let oldest = report.oldest;
+        if oldest.is_none_or(|oldest| time < oldest) {
+            return Err(StoreError::NoHistory {
+                path: path.to_owned(),
+                time,
+            });
+        }
+        Ok(Backup::over(data, index, length))
+    }
+
+    /// Opens a backup whose index is missing or not to be trusted: the index is made in memory by
+    /// one pass over the data file, and nothing is written.
+    ///
+    /// # Errors
+    /// As [`Backup::open`], but no index is needed. Damage is in the report.
+    pub fn open_rebuilt(path: &Path, lock: Lock) -> Result<(Backup, Report)> {
+        let data = open_data(path, lock)?;
+        let length = data.len()?;
+        let (index, report) = rebuilt(&data, length, None)?;
+        Ok((Backup::over(data, index, length), report))
+    }
+
+    fn over(data: DataFile, index: Index, length: u64) -> Backup {
+        Backup {
             data,
             index,
             length,
             cache: Mutex::new(Cache::new()),
-        })
+        }
+    }
+
+    /// How far back [`Backup::open_as_of`] can go; None when nothing was ever written.
+    pub fn oldest_time(&self) -> Result<Option<i64>> {
+        Ok(self.index.first_chunk()?.map(|chunk| chunk.ts_start))
     }
 
     /// The data file.
@@ -239,6 +279,43 @@ impl Backup {
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn open_data(path: &Path, lock: Lock) -> Result<DataFile> {
+    match lock {
+        Lock::Shared { wait } => DataFile::open_shared(path, wait),
+        Lock::Exclusive { wait } => DataFile::open_exclusive(path, wait),
+        Lock::None => DataFile::open_unlocked(path),
+    }
+}
+
+/// Where the lines said after `time` begin, if the index beside the data file knows.
+fn history_end(path: &Path, time: i64) -> Option<u64> {
+    let chunks = Index::open(&layout::index(path)).ok()?.chunks().ok()?;
+    let later = chunks
+        .iter()
+        .rev()
+        .take_while(|chunk| chunk.ts_start > time);
+    later.last().map(|chunk| chunk.offset)
+}
+
+fn rebuilt(data: &DataFile, length: u64, until: Option<i64>) -> Result<(Index, Report)> {
+    let index = Index::empty(&layout::index(data.path()))?;
+    let source = Source {
+        file: data.file(),
+        path: data.path(),
+        length,
+    };
+    let terms = Terms {
+        until,
+        sums: false,
+        leave_torn_end: false,
+        progress: &mut |_| {},
+    };
+    index.begin()?;
+    let report = rebuild(&source, &index, &mut FileHash::default(), terms)?;
+    index.commit()?;
+    Ok((index, report))
 }
 
 /// Keeps the text of the first line.

@@ -40,6 +40,17 @@ pub enum CatalogError {
     },
 }
 
+/// What an entry is to become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Whose backup.
+    pub key: BackupKey,
+    /// What the entry is now; None: there is none.
+    pub before: Option<PathBuf>,
+    /// What it is to be; None: it is to go.
+    pub after: Option<PathBuf>,
+}
+
 /// backups.db, named by its path; holds nothing open.
 #[derive(Debug, Clone)]
 pub struct Catalog {
@@ -100,6 +111,54 @@ impl Catalog {
             transaction.store(key_bytes(to), &value)?;
             Ok(transaction.delete(key_bytes(from))?)
         })
+    }
+
+    /// Changes several entries in one step, those that still are what `before` says; the others are
+    /// left alone, somebody has changed them meanwhile, and their keys are given back.
+    pub fn reconcile(&self, changes: &[Change]) -> Result<Vec<BackupKey>> {
+        self.change(|transaction| {
+            let mut passed = Vec::new();
+            for change in changes {
+                if !self.carry_out(change, transaction)? {
+                    passed.push(change.key.clone());
+                }
+            }
+            Ok(passed)
+        })
+    }
+
+    /// Changes several entries in one step, all or nothing; false: one of them is not what `before`
+    /// says, nothing was changed.
+    pub fn swap(&self, changes: &[Change]) -> Result<bool> {
+        self.change(|transaction| {
+            for Change { key, before, .. } in changes {
+                if self.found(key, transaction)? != *before {
+                    return Ok(false);
+                }
+            }
+            for change in changes {
+                self.carry_out(change, transaction)?;
+            }
+            Ok(true)
+        })
+    }
+
+    fn carry_out(&self, change: &Change, transaction: &mut Transaction<'_>) -> Result<bool> {
+        let Change { key, before, after } = change;
+        if self.found(key, transaction)? != *before {
+            return Ok(false);
+        }
+        match after {
+            Some(path) => self.store(transaction, key, path)?,
+            None => drop(transaction.delete(key_bytes(key))?),
+        }
+        Ok(true)
+    }
+
+    /// As it stands, an impossible path too.
+    fn found(&self, key: &BackupKey, transaction: &Transaction<'_>) -> Result<Option<PathBuf>> {
+        let value = transaction.get(key_bytes(key))?;
+        Ok(value.map(|value| PathBuf::from(OsString::from_vec(value))))
     }
 
     /// The data file of a backup. When there is none, `create` makes one and says where; others,
@@ -244,6 +303,35 @@ mod tests {
             .map(|(key, _)| key)
             .collect();
         assert_eq!(keys, ["bob", "carol"]);
+    }
+
+    #[test]
+    fn changes_meet_what_they_expect_or_are_passed_over() {
+        let (_dir, catalog) = empty();
+        catalog.insert(&key("anne"), Path::new("/b/a")).unwrap();
+        catalog.insert(&key("bob"), Path::new("/b/b")).unwrap();
+        let change = |name: &str, before: Option<&str>, after: Option<&str>| Change {
+            key: key(name),
+            before: before.map(PathBuf::from),
+            after: after.map(PathBuf::from),
+        };
+        let changes = [
+            change("anne", Some("/b/a"), Some("/c/a")),
+            change("bob", Some("/b/x"), None),
+            change("carol", None, Some("/c/c")),
+        ];
+        assert!(!catalog.swap(&changes).unwrap());
+        assert_eq!(catalog.get(&key("anne")).unwrap(), Some("/b/a".into()));
+        assert_eq!(catalog.reconcile(&changes).unwrap(), [key("bob")]);
+        assert_eq!(catalog.get(&key("anne")).unwrap(), Some("/c/a".into()));
+        assert_eq!(catalog.get(&key("carol")).unwrap(), Some("/c/c".into()));
+        let moves = [
+            change("anne", Some("/c/a"), None),
+            change("dora", None, Some("/c/d")),
+        ];
+        assert!(catalog.swap(&moves).unwrap());
+        assert_eq!(catalog.get(&key("anne")).unwrap(), None);
+        assert_eq!(catalog.get(&key("dora")).unwrap(), Some("/c/d".into()));
     }
 
     #[test]

@@ -52,6 +52,14 @@ pub enum StoreError {
         /// What was asked for.
         item: String,
     },
+    /// The backup as of a time of which nothing is known (any more).
+    #[error("nothing is known of that time")]
+    NoHistory {
+        /// The data file.
+        path: PathBuf,
+        /// Unix seconds.
+        time: i64,
+    },
     /// Bytes on disk are not what was written.
     #[error("damaged data in chunk {chunk} at offset {offset}: {reason}")]
     Damaged {
@@ -64,6 +72,14 @@ pub enum StoreError {
         /// The message that can't be had, if it is about one.
         guid: Option<Guid>,
         /// What was found.
+        reason: String,
+    },
+    /// Somebody wants all of this backup to stay.
+    #[error("on hold: {reason}")]
+    Held {
+        /// The data file.
+        path: PathBuf,
+        /// What was said when it was put on hold.
         reason: String,
     },
     /// No partition for a new backup.
@@ -105,6 +121,9 @@ impl StoreError {
             StoreError::Io { path, source } => format!("{}: {source}", path.display()),
             StoreError::Index { path, source } => format!("{}: {source}", path.display()),
             StoreError::NoSuchItem { item } => format!("no {item} in the index"),
+            StoreError::NoHistory { path, time } => {
+                format!("{}: nothing is known of the time {time}", path.display())
+            }
             StoreError::Damaged {
                 path,
                 chunk,
@@ -117,6 +136,10 @@ impl StoreError {
                     "{}: chunk {chunk} offset {offset}{guid}: {reason}",
                     path.display()
                 )
+            }
+            StoreError::Held { path, reason } => {
+                let path = path.display();
+                format!("{path} is on hold: {reason}; release it with `ctl_backups unhold`")
             }
             StoreError::NoPlace { .. } => self.to_string(),
             StoreError::BadCommand { reason } => format!("bad command: {reason}"),

@@ -164,6 +164,16 @@ pub fn previous_index(data: &Path, epoch: i64) -> PathBuf {
     beside(data, &format!(".index.{epoch}"))
 }
 
+/// `X.hold`: nothing of this backup may go.
+pub fn hold(data: &Path) -> PathBuf {
+    beside(data, ".hold")
+}
+
+/// `X.deleted`: the user was deleted; the backup goes when the retention is over.
+pub fn deleted(data: &Path) -> PathBuf {
+    beside(data, ".deleted")
+}
+
 fn beside(data: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(data);
     name.push(suffix);

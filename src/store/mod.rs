@@ -23,6 +23,7 @@
 //! | SQLite's journal beside the index | SQLite, at the next open |
 //! | `X.new` from a rewrite that was not finished | the next rewrite removes it |
 //! | a data file that backups.db does not name (crash while creating) | nothing yet; it is empty |
+//! | `.tmp…` beside a data file (crash while a mark was set) | nobody; it is a few bytes |
 //! | a DIRTY backups.db | the next call of [`catalog`] |
 
 pub mod appender;
@@ -35,11 +36,14 @@ mod hash;
 pub mod index;
 pub mod layout;
 pub mod lock;
+pub mod marks;
 pub mod member;
 pub mod partition;
 mod placement;
+pub mod rebuild;
 mod recover;
 mod replay;
+mod resync;
 pub mod scan;
 mod survey;
 pub mod twoskip;

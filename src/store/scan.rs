@@ -18,6 +18,8 @@ const TOKEN_LIMIT: usize = 1 << 30;
 
 /// Sees the lines of a chunk pass by.
 pub trait Visitor {
+    /// Inflated bytes, before anything is made of them.
+    fn inflated(&mut self, _bytes: &[u8]) {}
     /// A file literal begins; its octets stand at this uncompressed offset.
     fn file(&mut self, _file: &FileRef, _offset: u64) {}
     /// Octets of the file literal.
@@ -25,6 +27,8 @@ pub trait Visitor {
     /// A line is complete: where it starts, and its text without file octets. The chunk's start
     /// line is not shown. `false` ends the scan.
     fn line(&mut self, offset: u64, text: &[u8]) -> bool;
+    /// The chunk ended or broke inside this line, of which so much text came.
+    fn cut(&mut self, _offset: u64, _text: &[u8]) {}
     /// All lines so far are complete and the deflate stream stands on a flush.
     fn flushed(&mut self, _at: Flushed) {}
     /// Asked after each piece of inflated bytes; `true` ends the scan, also inside a line.
@@ -65,6 +69,18 @@ pub enum ScanEnd {
 /// Runs a reader to the end of its member. A reader that was resumed must stand on a line start.
 pub fn scan(reader: &mut MemberReader, visitor: &mut dyn Visitor) -> io::Result<ScanEnd> {
     let mut lines = Lines::new(reader.produced());
+    let end = run(reader, &mut lines, visitor)?;
+    if matches!(end, ScanEnd::Truncated | ScanEnd::Damaged { .. }) {
+        visitor.cut(lines.start, &lines.text);
+    }
+    Ok(end)
+}
+
+fn run(
+    reader: &mut MemberReader,
+    lines: &mut Lines,
+    visitor: &mut dyn Visitor,
+) -> io::Result<ScanEnd> {
     let mut out = vec![0; 64 * 1024];
     let mut marks = Marks::default();
     while reader.end().is_none() {
@@ -84,6 +100,7 @@ pub fn scan(reader: &mut MemberReader, visitor: &mut dyn Visitor) -> io::Result<
                 Err(e) => return Err(e),
             };
             left -= used;
+            visitor.inflated(&out[..given]);
             if let Some(end) = lines.take(&out[..given], visitor) {
                 return Ok(end);
             }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::data_file::DataFile;
 use super::error::Result;
 use super::member::{MemberEnd, MemberReader, closing_bytes};
+use super::resync::Resync;
 use super::scan::{CHUNK_START, Flushed, ScanEnd, Visitor, scan};
 
 /// One member of the tail, whole or not.
@@ -47,7 +48,10 @@ pub(super) fn survey(data: &DataFile, start: u64, length: u64) -> Result<Plan> {
         let from = piece.kept.map_or(at + 1, |kept| kept.file_offset);
         let next = match piece.end {
             Some(end) => Some(end),
-            None => data.io(find_member(data.file(), from.max(at + 1), length))?,
+            None => {
+                let mut resync = Resync::new(data.file(), length);
+                data.io(resync.next_member(from.max(at + 1)))?
+            }
         };
         pieces.push(piece);
         match next {
@@ -134,37 +138,4 @@ impl Visitor for Cuts {
             self.0.push(at);
         }
     }
-}
-
-/// The next place that looks like the start of a member.
-fn find_member(file: &File, from: u64, limit: u64) -> io::Result<Option<u64>> {
-    const START: [u8; 4] = [0x1f, 0x8b, 8, 0];
-    let mut buf = vec![0; 1 << 20];
-    let mut at = from;
-    while at < limit {
-        let want = (limit - at).min(buf.len() as u64) as usize;
-        let n = file.read_at(&mut buf[..want], at)?;
-        if n < START.len() {
-            break;
-        }
-        for found in memchr::memmem::find_iter(&buf[..n], &START) {
-            let candidate = at + found as u64;
-            if starts_chunk(file, candidate, limit) {
-                return Ok(Some(candidate));
-            }
-        }
-        at += (n - (START.len() - 1)) as u64;
-    }
-    Ok(None)
-}
-
-/// The first bytes of a member inflate to the start line of a chunk.
-fn starts_chunk(file: &File, start: u64, limit: u64) -> bool {
-    let read = || -> io::Result<bool> {
-        let mut reader = MemberReader::open(Arc::new(file.try_clone()?), start, limit)?;
-        let mut first = vec![0; CHUNK_START.len()];
-        io::Read::read_exact(&mut reader, &mut first)?;
-        Ok(first == CHUNK_START.as_bytes())
-    };
-    read().unwrap_or(false)
 }

@@ -10,7 +10,7 @@ use crate::csync::command::{Apply, parse_apply};
 use crate::csync::dlist::FileRef;
 use crate::types::Guid;
 
-struct Octets(Vec<u8>);
+pub(super) struct Octets(pub(super) Vec<u8>);
 
 impl Body for Octets {
     fn file(&self) -> FileRef {
@@ -27,7 +27,7 @@ impl Body for Octets {
     }
 }
 
-fn new_backup() -> (tempfile::TempDir, PathBuf) {
+pub(super) fn new_backup() -> (tempfile::TempDir, PathBuf) {
     // Memory where there is some: these tests sync thousands of times.
     let shm = Path::new("/dev/shm");
     let dir = if shm.is_dir() {
@@ -41,7 +41,7 @@ fn new_backup() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
-fn mail(n: u64, size: usize) -> Octets {
+pub(super) fn mail(n: u64, size: usize) -> Octets {
     let mut octets = format!("Subject: message {n}\r\n\r\n").into_bytes();
     let mut x = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     while octets.len() < size {
@@ -54,7 +54,7 @@ fn mail(n: u64, size: usize) -> Octets {
 }
 
 /// A MAILBOX line with these (uid, guid, flags) records and a SYNC_CRC of 0.
-fn mailbox(records: &[(u32, Guid, &str)]) -> Vec<u8> {
+pub(super) fn mailbox(records: &[(u32, Guid, &str)]) -> Vec<u8> {
     let record = |(uid, guid, flags): &(u32, Guid, &str)| {
         format!(
             "%(UID {uid} MODSEQ {uid} LAST_UPDATED 5 FLAGS ({flags}) INTERNALDATE 7 SIZE 3 \
@@ -71,16 +71,16 @@ fn mailbox(records: &[(u32, Guid, &str)]) -> Vec<u8> {
     .into_bytes()
 }
 
-fn append(appender: &mut Appender, text: &[u8], now: i64) {
+pub(super) fn append(appender: &mut Appender, text: &[u8], now: i64) {
     appender.append(&parse_apply(text).unwrap(), now).unwrap();
 }
 
-fn bodies(mails: &[Octets]) -> Vec<&dyn Body> {
+pub(super) fn bodies(mails: &[Octets]) -> Vec<&dyn Body> {
     mails.iter().map(|mail| mail as &dyn Body).collect()
 }
 
 /// Every row that says something, for comparing two indexes of one data file.
-fn dump(index: &Index) -> String {
+pub(super) fn dump(index: &Index) -> String {
     let mailboxes = index.mailboxes().unwrap();
     let mut text = format!("{:?}\n{mailboxes:?}\n", index.chunks().unwrap());
     for mailbox in &mailboxes {
@@ -96,7 +96,7 @@ fn dump(index: &Index) -> String {
     )
 }
 
-fn gunzip(path: &Path) -> Vec<u8> {
+pub(super) fn gunzip(path: &Path) -> Vec<u8> {
     let mut inflated = Vec::new();
     flate2::read::MultiGzDecoder::new(fs::File::open(path).unwrap())
         .read_to_end(&mut inflated)

@@ -10,4 +10,11 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod beside_c;
+mod choices;
 mod connect;
+mod interrupted;
+mod into_files;
+mod refusals;
+mod round_trip;
+mod world;

@@ -52,9 +52,14 @@ impl Instance {
 
     /// A user of the password file; the realm is `servername`.
     pub fn add_password(&self, user: &str, password: &str) {
+        self.add_password_in("localhost", user, password);
+    }
+
+    /// The same in another realm.
+    pub fn add_password_in(&self, realm: &str, user: &str, password: &str) {
         let file = self.dir().join("sasldb2");
         let mut child = Command::new("/usr/sbin/saslpasswd2")
-            .args(["-p", "-c", "-u", "localhost", "-f"])
+            .args(["-p", "-c", "-u", realm, "-f"])
             .args([file.as_os_str(), user.as_ref()])
             .stdin(Stdio::piped())
             .spawn()

@@ -89,11 +89,6 @@ impl Source {
         self.sync_port
     }
 
-    /// The IMAP port.
-    pub fn imap_port(&self) -> u16 {
-        self.imap_port
-    }
-
     /// The process id of the master, which leads the process group of its servers.
     pub fn master_pid(&self) -> u32 {
         self.master.as_ref().expect("a running master").pid()
@@ -104,6 +99,10 @@ impl Source {
         self.instance.add_password(user, PASSWORD);
         self.admin().create(&format!("user/{user}"));
         self.imap(user)
+    }
+
+    pub fn imap_port(&self) -> u16 {
+        self.imap_port
     }
 
     pub fn admin(&self) -> Imap {
@@ -139,9 +138,13 @@ impl Source {
 
     /// From now on `sync_client` logs in with this mechanism only.
     pub fn force_mechanism(&self, mechanism: &str) {
-        let more = format!("force_sasl_client_mech: {mechanism}\n");
+        self.set_options(&format!("force_sasl_client_mech: {mechanism}\n"));
+    }
+
+    /// Writes imapd.conf anew with these lines at its end.
+    pub fn set_options(&self, more: &str) {
         self.instance
-            .configure(&(options(self.backup_port, PASSWORD, "repl") + &more));
+            .configure(&(options(self.backup_port, PASSWORD, "repl") + more));
     }
 
     /// Writes imapd.conf anew, with more options.

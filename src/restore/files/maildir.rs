@@ -57,8 +57,11 @@ impl Maildir {
             return self.root.clone();
         }
         // A dot would be another folder; Cyrus itself writes it as `^` where it separates.
-        let each = folders.iter().map(|f| f.replace('.', "^").replace('/', "%2F"));
-        self.root.join(format!(".{}", each.collect::<Vec<_>>().join(".")))
+        let each = folders
+            .iter()
+            .map(|f| f.replace('.', "^").replace('/', "%2F"));
+        self.root
+            .join(format!(".{}", each.collect::<Vec<_>>().join(".")))
     }
 }
 
@@ -189,7 +192,10 @@ mod tests {
             keywords: vec!["old".to_owned()],
             changed: false,
         };
-        assert_eq!(folder.letters("(\\Seen \\Answered $b \\flagged old)"), "FRSab");
+        assert_eq!(
+            folder.letters("(\\Seen \\Answered $b \\flagged old)"),
+            "FRSab"
+        );
         assert_eq!(folder.letters("()"), "");
         assert_eq!(folder.keywords, ["old", "$b"]);
         for n in 0..30 {

@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 
-use super::bodies::SendError;
 use super::options::Files;
 use super::plan::{LeftOut, Plan, Planned};
 use super::progress::Progress;
@@ -39,12 +38,6 @@ impl FileError {
     fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> FileError {
         let path = path.into();
         move |source| FileError::Io { path, source }
-    }
-}
-
-impl From<FileError> for SendError {
-    fn from(error: FileError) -> SendError {
-        SendError::File(error)
     }
 }
 

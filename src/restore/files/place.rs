@@ -19,7 +19,9 @@ pub(super) fn write_whole(
         file.write_all(octets)?;
         // A time that the file system cannot hold is no reason to lose the message.
         let seconds = Duration::from_secs(arrived.max(0).unsigned_abs());
-        let _ = UNIX_EPOCH.checked_add(seconds).map(|time| file.set_modified(time));
+        let _ = UNIX_EPOCH
+            .checked_add(seconds)
+            .map(|time| file.set_modified(time));
         fs::rename(temporary, path)
     };
     write().map_err(FileError::at(path))

@@ -31,6 +31,12 @@ impl Index {
         self.one(&sql, [], rows::chunk)
     }
 
+    /// The chunk with the lowest id.
+    pub fn first_chunk(&self) -> Result<Option<ChunkRow>> {
+        let sql = format!("SELECT {CHUNK} FROM chunk ORDER BY id LIMIT 1");
+        self.one(&sql, [], rows::chunk)
+    }
+
     /// All mailboxes by id, deleted ones too.
     pub fn mailboxes(&self) -> Result<Vec<MailboxRow>> {
         self.all(

@@ -41,6 +41,22 @@ impl Index {
         }
     }
 
+    /// Marks a place inside the transaction to which [`Index::rollback_savepoint`] goes back.
+    pub(in crate::store) fn savepoint(&self) -> Result<()> {
+        self.run("SAVEPOINT member", []).map(drop)
+    }
+
+    /// Keeps what was done since the savepoint.
+    pub(in crate::store) fn release_savepoint(&self) -> Result<()> {
+        self.run("RELEASE member", []).map(drop)
+    }
+
+    /// Forgets what was done since the savepoint.
+    pub(in crate::store) fn rollback_savepoint(&self) -> Result<()> {
+        self.run("ROLLBACK TO member", [])?;
+        self.release_savepoint()
+    }
+
     /// A chunk begins; returns its id.
     pub fn start_chunk(&self, ts_start: i64, offset: u64, file_sha1: &str) -> Result<i64> {
         let sql = "INSERT INTO chunk (ts_start, offset, file_sha1) VALUES (?1, ?2, ?3)";
@@ -53,6 +69,12 @@ impl Index {
         let sql = "UPDATE chunk SET ts_end = ?2, length = ?3, data_sha1 = ?4 WHERE id = ?1";
         self.run(sql, params![id, ts_end, length, data_sha1])
             .map(drop)
+    }
+
+    /// A chunk that turned out to say nothing; no row may point to it.
+    pub fn drop_chunk(&self, id: i64) -> Result<()> {
+        self.run("DELETE FROM cb_seek WHERE chunk_id = ?1", [id])?;
+        self.run("DELETE FROM chunk WHERE id = ?1", [id]).map(drop)
     }
 
     /// The time of the first line of a chunk that was found, not written.
