@@ -36,7 +36,6 @@ use crate::store::{Backup, Lock, StoreError};
 use crate::tools::Site;
 use crate::tools::target::resolve;
 use crate::tools::terminal::{Terminal, exit};
-use crate::types::MboxName;
 use bodies::SendError;
 use names::Destination;
 use objects::{ChoiceError, choose};
@@ -269,7 +268,7 @@ impl Restore<'_> {
 
     fn destination(&self) -> Result<Destination, Failure> {
         let read = |text: &String| {
-            MboxName::from_external(text, &self.site.namespace)
+            names::destination(text, &self.site.namespace)
                 .ok_or_else(|| Failure::NotAMailbox(text.clone()))
         };
         Ok(match (&self.options.dest_mailbox, &self.options.into) {

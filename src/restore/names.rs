@@ -41,6 +41,18 @@ impl Destination {
     }
 }
 
+/// A name as it is typed behind `-M` and `--into`. C takes internal names there (`user.anne.New`), whatever the
+/// separator; with a `/` in it, where that is the separator, it is meant as everywhere else.
+pub fn destination(text: &str, namespace: &Namespace) -> Option<MboxName> {
+    if text.contains('/') {
+        return MboxName::from_external(text, namespace);
+    }
+    let name = MboxName::new(text).ok()?;
+    let is_empty =
+        parts(text, namespace)?.user.is_none() && parts(text, namespace)?.folders.is_empty();
+    (!is_empty).then_some(name)
+}
+
 /// The name without the deleted prefix and the time behind it.
 pub fn undeleted(mboxname: &str, namespace: &Namespace) -> String {
     if parts(mboxname, namespace).is_none_or(|parts| parts.deleted.is_none()) {
@@ -61,6 +73,17 @@ pub fn owner(mboxname: &str, namespace: &Namespace) -> Option<String> {
     (!owner.is_shared()).then(|| owner.as_str().to_owned())
 }
 
+/// The INBOX of its owner, when it is not that itself.
+pub fn inbox(mboxname: &str, namespace: &Namespace) -> Option<String> {
+    let parts = parts(mboxname, namespace)?;
+    if parts.folders.is_empty() {
+        return None;
+    }
+    let user = parts.user?.replace('.', "^");
+    let domain = parts.domain.map(|domain| format!("{domain}!"));
+    Some(format!("{}user.{user}", domain.unwrap_or_default()))
+}
+
 fn parts(mboxname: &str, namespace: &Namespace) -> Option<MboxParts> {
     Some(MboxName::new(mboxname).ok()?.parts(namespace))
 }
@@ -68,6 +91,22 @@ fn parts(mboxname: &str, namespace: &Namespace) -> Option<MboxParts> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn internal_and_external_destinations() {
+        let namespace = Namespace::default();
+        for (typed, name) in [
+            ("user.anne.New", Some("user.anne.New")),
+            ("user/anne/N.1", Some("user.anne.N^1")),
+            ("team", Some("team")),
+            ("", None),
+            ("...", None),
+            ("INBOX/x", None),
+        ] {
+            let found = destination(typed, &namespace);
+            assert_eq!(found.as_ref().map(MboxName::as_str), name, "{typed}");
+        }
+    }
 
     #[test]
     fn every_way_to_go() {

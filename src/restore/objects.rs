@@ -257,6 +257,9 @@ impl Asker<'_> {
                 chosen.records.retain(|record| record.expunged.is_none());
             }
         }
+        if self.options.dest_mailbox.is_some() {
+            held = newest(held);
+        }
         Ok(held)
     }
 
@@ -288,6 +291,22 @@ impl Asker<'_> {
             false => format!(" (the backup has {})", names.join(", ")),
         }
     }
+}
+
+/// One copy is enough for one mailbox: that with the latest flags.
+fn newest(held: Vec<Chosen>) -> Vec<Chosen> {
+    let each = held.into_iter().flat_map(|chosen| {
+        let records = chosen.records.clone().into_iter();
+        records.map(move |record| Chosen {
+            records: vec![record],
+            ..chosen.clone()
+        })
+    });
+    let age = |chosen: &Chosen| {
+        let latest = chosen.records.iter();
+        latest.map(|r| (r.expunged.is_none(), r.last_updated)).max()
+    };
+    each.max_by_key(age).into_iter().collect()
 }
 
 /// Keeps what the criteria admit; mailboxes of which nothing is left do not count.

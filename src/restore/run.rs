@@ -181,15 +181,28 @@ impl Run<'_> {
             let mailbox = &plan.mailboxes[work.mailbox];
             match self.create_one(mailbox, exact) {
                 Ok(()) => made.push(mailbox.target.clone()),
-                Err(error) if error.is_refusal() => summary.failed.push(LeftOut {
-                    what: mailbox.target.clone(),
-                    why: format!("the target does not make it: {error}"),
-                }),
+                Err(error) if error.is_refusal() => {
+                    let hint = self.missing_inbox(&mailbox.target, &made, &todo.target);
+                    summary.failed.push(LeftOut {
+                        what: mailbox.target.clone(),
+                        why: format!("the target does not make it: {error}{hint}"),
+                    });
+                }
                 Err(error) => return Err(error),
             }
         }
         summary.created = made.len();
         todo.target.refresh(self.client, &made)
+    }
+
+    /// The most common reason, which the target does not tell.
+    fn missing_inbox(&self, mboxname: &str, made: &[String], target: &Target) -> String {
+        match super::names::inbox(mboxname, self.namespace) {
+            Some(inbox) if target.mailbox(&inbox).is_none() && !made.contains(&inbox) => {
+                format!(" ({inbox} is not there: restore it, too)")
+            }
+            _ => String::new(),
+        }
     }
 
     /// On the partition that `-P` says; else on that of the backup, and if the target does not know that one,

@@ -92,7 +92,7 @@ fn with_u_the_same_identity_and_more_of_it() {
 fn a_second_run_doubles_nothing() {
     let Some(pair) = Pair::new() else { return };
     for _ in 0..2 {
-        pair.same("-v SERVER anne user/anne/Sub");
+        pair.same("-v SERVER anne user/anne user/anne/Sub");
     }
     assert_eq!(
         content(&mut pair.c.imap("anne"), "INBOX/Sub").len(),
@@ -127,7 +127,7 @@ fn a_message_into_another_mailbox_keeps_date_and_flags() {
     let guid = pair.world.source.imap("anne").messages("INBOX")[0]
         .guid
         .clone();
-    pair.same(&format!("-v -M user/bob/New SERVER anne {guid}"));
+    pair.same(&format!("-v -M user.bob.New SERVER anne {guid}"));
     let bob = pair.ours.imap("bob").bodies("INBOX/New");
     assert_eq!(bob.len(), 1);
     assert!(
@@ -137,7 +137,7 @@ fn a_message_into_another_mailbox_keeps_date_and_flags() {
     );
     assert!(bob[0].flags.contains(&"work".to_owned()), "{bob:?}");
     // The whole folder: anne's rights are of no use to bob.
-    pair.same("-v -M user/bob/Folder SERVER anne user/anne/Sub");
+    pair.same("-v -M user.bob.Folder SERVER anne user/anne/Sub");
     assert!(
         !pair
             .c

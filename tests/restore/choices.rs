@@ -21,13 +21,13 @@ fn now() -> i64 {
     now.unwrap().as_secs() as i64
 }
 
-/// The backup counts in whole seconds.
-fn next_second() -> i64 {
-    let start = now();
-    while now() == start {
+/// A moment between what was and what comes: the backup counts in whole seconds.
+fn moment() -> i64 {
+    let moment = now();
+    while now() == moment {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    now()
+    moment
 }
 
 #[test]
@@ -56,12 +56,12 @@ fn every_part_comes_back_as_it_was() {
         names.map(|name| content(imap, name))
     };
     let [inbox, p, q, r, _] = whole(&mut imap);
-    let before_move = next_second();
+    let before_move = moment();
 
     imap.select("INBOX");
     imap.move_to("1:2", "INBOX/Other");
     world.sync(&["-u", "anne"]);
-    let after_move = next_second();
+    let after_move = moment();
     let [moved_inbox, .., moved_other] = whole(&mut imap);
     imap.select("INBOX");
     imap.expunge("3:4");
@@ -114,14 +114,15 @@ fn every_part_comes_back_as_it_was() {
     world.restored(&format!("{server} anne user/anne/P/Q/R"));
     assert_eq!(content(&mut anne, "INBOX/P/Q/R"), r);
     world.restored(&format!(
-        "--deleted-since {after_move_at} --into user/anne/Gone {server} anne",
-        after_move_at = format_args!("@{after_move}")
+        "--deleted-since @{} --into user/anne/Gone {server} anne",
+        after_move + 1
     ));
     assert_eq!(content(&mut anne, "INBOX/Gone/P/Q/R"), r);
 
     // What was expunged since then; it is visible and not \Deleted.
     world.restored(&format!(
-        "--expunged-since @{after_move} --into user/anne/Back {server} anne user/anne"
+        "--expunged-since @{} --into user/anne/Back {server} anne user/anne",
+        after_move + 1
     ));
     assert_eq!(content(&mut anne, "INBOX/Back"), expunged);
     world.restored(&format!(

@@ -19,14 +19,13 @@ fn world() -> Option<(World, crate::world::Seen)> {
     }
     for folder in FOLDERS {
         let bodies: Vec<Vec<u8>> = (0..60).map(|_| mail.small()).collect();
-        let appends: Vec<_> = bodies.iter().map(|body| Append {
+        let appends = bodies.iter().map(|body| Append {
             flags: "\\Seen",
             date: None,
             body,
         });
         imap.append(folder, &appends.collect::<Vec<_>>());
     }
-    imap.command("UNSELECT");
     world.sync(&["-u", "anne"]);
     let seen = see(&mut imap, &FOLDERS);
     Some((world, seen))

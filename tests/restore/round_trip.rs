@@ -147,7 +147,7 @@ fn make_user(world: &World) -> Imap {
         admin.set_acl(name, "anyone", "lrswipkxtecdan");
     }
     let bodies: Vec<Vec<u8>> = (0..5).map(|_| mail.small()).collect();
-    let appends: Vec<_> = bodies.iter().map(|body| Append {
+    let appends = bodies.iter().map(|body| Append {
         flags: "",
         date: None,
         body,
