@@ -13,8 +13,15 @@ fn documented_and_tested() {
         .filter_map(|line| line.strip_prefix("### ")?.split(' ').next())
         .collect();
     let mut tested = Vec::new();
-    let tools = ["ctl_backups.rs", "cyr_backup.rs", "damage.rs", "restore.rs"]
-        .map(|name| format!("cli/{name}"));
+    let tools = [
+        "administer.rs",
+        "ctl_backups.rs",
+        "cyr_backup.rs",
+        "damage.rs",
+        "find.rs",
+        "restore.rs",
+    ]
+    .map(|name| format!("cli/{name}"));
     let service = ["security.rs"].map(|name| format!("service/{name}"));
     let restore = ["beside_c.rs", "refusals.rs"].map(|name| format!("restore/{name}"));
     for name in tools.iter().chain(&service).chain(&restore) {
