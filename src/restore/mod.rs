@@ -197,7 +197,7 @@ impl Restore<'_> {
                 )
                 .map_err(Failure::File)
             }
-            false => self.into_server(&plan, &backup, userid.as_deref(), &mut summary),
+            false => self.to_server(&plan, &backup, userid.as_deref(), &mut summary),
         };
         self.report(&summary, result, terminal)
     }
@@ -313,7 +313,7 @@ impl Restore<'_> {
         Ok(code(plan.left_out.is_empty()))
     }
 
-    fn into_server(
+    fn to_server(
         &self,
         plan: &Plan,
         backup: &Backup,

@@ -85,7 +85,8 @@ fn a_maildir_for_everybody() {
                 (Guid::of(&octets).to_string(), system.collect())
             })
             .collect();
-        (wanted.sort(), found.sort());
+        wanted.sort();
+        found.sort();
         assert_eq!(found, wanted, "{folder}");
     }
     let keywords = std::fs::read_to_string(dir.join("dovecot-keywords")).unwrap();
@@ -167,7 +168,8 @@ for name, box in [('', root)] + [(n, root.get_folder(n)) for n in root.list_fold
             wanted.push(line.trim_end().to_owned());
         }
     }
-    (wanted.sort(), found.sort());
+    wanted.sort();
+    found.sort();
     assert_eq!(found, wanted);
 }
 
