@@ -28,3 +28,5 @@ mod place;
 mod reconstruct;
 #[path = "rig/mod.rs"]
 mod rig;
+#[path = "cli/samples.rs"]
+mod samples;
