@@ -205,7 +205,7 @@ mod tests {
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
             // Somebody's file is in the way: nothing is left behind.
             fs::write(&old, "").unwrap();
-            fs::create_dir(with(&old, OsStr::new(".new"))).unwrap();
+            fs::write(with(&old, OsStr::new(".new")), "").unwrap();
             assert!(bring(&new, &old, by).is_err());
             assert!(!old.exists());
         }
