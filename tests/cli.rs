@@ -26,6 +26,8 @@ mod find;
 mod place;
 #[path = "cli/reconstruct.rs"]
 mod reconstruct;
+#[path = "cli/restore.rs"]
+mod restore;
 #[path = "rig/mod.rs"]
 mod rig;
 #[path = "cli/samples.rs"]
