@@ -51,6 +51,11 @@ impl Master {
             .for_each(|service| wait_for_banner(service.port));
         master
     }
+
+    /// Its process id, and that of its group.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Master {
