@@ -135,9 +135,9 @@ impl Run<'_> {
         let left = todo.works.iter().flat_map(|work| &work.records);
         let octets = left.map(|record| record.size).sum();
         let progress = Progress::new(octets, self.options.json);
-        let mut bodies = Bodies::new(self.backup);
+        let holders = todo.target.filled().map(str::to_owned).collect();
+        let mut bodies = Bodies::new(self.backup, holders);
         self.create(plan, &mut todo, summary)?;
-        let mut filled: Vec<String> = todo.target.filled().map(str::to_owned).collect();
         for work in &todo.works {
             let mailbox = &plan.mailboxes[work.mailbox];
             let Some(existing) = todo.target.mailbox(&mailbox.target).cloned() else {
@@ -148,7 +148,6 @@ impl Run<'_> {
                 run: self,
                 mailbox,
                 existing,
-                filled: &filled,
                 progress: &progress,
             };
             match fill.all(work, &mut bodies, summary) {
@@ -161,7 +160,7 @@ impl Run<'_> {
                 other => other?,
             }
             summary.sent = bodies.sent;
-            filled.push(mailbox.target.clone());
+            bodies.filled(&mailbox.target);
         }
         self.set_extras(&todo, summary)
     }
@@ -257,7 +256,6 @@ struct Fill<'a, 'r> {
     run: &'a mut Run<'r>,
     mailbox: &'a MailboxPlan,
     existing: Existing,
-    filled: &'a [String],
     progress: &'a Progress,
 }
 
@@ -274,12 +272,12 @@ impl Fill<'_, '_> {
             // LAST_UID, annotations and the like of a mailbox without messages.
             slices.push(&[]);
         }
+        bodies.reserve(self.run.client, &self.existing.partition, &work.records)?;
         let last = slices.len();
         let mut restored = 0;
         for (place, slice) in slices.into_iter().enumerate() {
-            let names: Vec<&str> = self.filled.iter().map(String::as_str).collect();
             let (partition, client) = (&self.existing.partition, &mut *self.run.client);
-            let damaged = bodies.bring(client, partition, &names, slice, self.progress)?;
+            let damaged = bodies.bring(client, partition, slice, self.progress)?;
             summary.failed.extend(damaged);
             let whole: Vec<Planned> = slice
                 .iter()
