@@ -143,6 +143,9 @@ impl Run<'_> {
             let Some(existing) = todo.target.mailbox(&mailbox.target).cloned() else {
                 continue;
             };
+            if mailbox.keep && work.way == Way::Append && !work.records.is_empty() {
+                summary.renumbered.push(mailbox.target.clone());
+            }
             progress.mailbox(&mailbox.target);
             let mut fill = Fill {
                 run: self,
@@ -172,6 +175,16 @@ impl Run<'_> {
         todo: &mut Todo,
         summary: &mut Summary,
     ) -> Result<(), ClientError> {
+        for (name, keys) in &plan.intermediates {
+            if todo.target.knows(name) {
+                continue;
+            }
+            match self.client.command(&wire::intermediate(keys)) {
+                // The target makes one of its own with the first mailbox below it.
+                Err(error) if error.is_refusal() => {}
+                other => drop(other?),
+            }
+        }
         let mut made = Vec::new();
         for work in &todo.works {
             let Way::Create { exact } = work.way else {
@@ -378,8 +391,8 @@ mod tests {
             internaldate: 1,
             guid: Guid::of(b""),
             size,
-            flags: String::new(),
-            annotations: String::new(),
+            flags: "".into(),
+            annotations: "".into(),
             expunged: false,
         };
         let sizes = |records: &[Planned]| -> Vec<usize> {
