@@ -30,3 +30,5 @@ mod reconstruct;
 mod restore;
 #[path = "rig/mod.rs"]
 mod rig;
+#[path = "cli/samples.rs"]
+mod samples;
