@@ -24,9 +24,13 @@ mod differences;
 mod find;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/purge.rs"]
+mod purge;
 #[path = "cli/reconstruct.rs"]
 mod reconstruct;
 #[path = "cli/restore.rs"]
 mod restore;
 #[path = "rig/mod.rs"]
 mod rig;
+#[path = "cli/samples.rs"]
+mod samples;

@@ -20,6 +20,7 @@ use super::family::{self, By};
 use super::index::Index;
 use super::layout;
 use super::marks::{Kind, Mark, refuse_held};
+use super::rewrite::swap;
 use crate::types::BackupKey;
 
 /// Where backups are.
@@ -150,6 +151,7 @@ impl Administer {
     /// Locks a backup and brings its index to rest: no journal stands beside it afterwards.
     fn settle(&self, path: &Path) -> Result<DataFile> {
         let lock = DataFile::open_exclusive(path, self.wait)?;
+        swap::settle(&lock)?;
         // One that cannot be opened goes along as it is, with its journal.
         let _ = Index::open(&layout::index(path)).and_then(|index| index.last_chunk());
         Ok(lock)

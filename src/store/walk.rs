@@ -134,7 +134,6 @@ impl Backup {
 
 /// Where the header ends, empty line included, looking from `from` on.
 fn header_end(octets: &[u8], from: usize) -> Option<usize> {
-    // An empty line that begins the message may have come in two pieces.
     if from < 2 {
         for empty in [&b"\r\n"[..], b"\n"] {
             if octets.starts_with(empty) {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{reconstruct, whole};
+use super::{purge, reconstruct, whole};
+use crate::select::SelectArgs;
 use crate::store::StoreError;
 use crate::store::administer::Administer;
 use crate::tools::Site;
@@ -55,6 +56,12 @@ enum Command {
     Rename(Rename),
     /// Delete backups when the retention is over, or now
     Delete(Delete),
+    /// Take messages out of a backup for good
+    ///
+    /// What the options select is gone afterwards, wherever in the backup it was: octets, records in
+    /// every mailbox, earlier versions of the files. Prints a receipt in JSON. A message that is
+    /// still on the mail server comes back with the next replication: delete it there first.
+    Purge(Purge),
     /// Keep everything in these backups: compact, delete and purge refuse
     Hold(Hold),
     /// End a hold
@@ -69,6 +76,8 @@ pub(super) struct Reconstruct {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "ctl_backups move USER PARTITION\n       \
+                            ctl_backups move --all-from PARTITION PARTITION")]
 pub(super) struct Move {
     /// Whose backup, and the name of the new partition
     #[arg(value_names = ["USER", "PARTITION"], num_args = 1..=2, required = true)]
@@ -103,6 +112,17 @@ pub(super) struct Delete {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Purge {
+    /// Whose backup
+    pub(super) user: String,
+    /// Only say what would be taken out
+    #[arg(short = 'n', long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) select: SelectArgs,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Hold {
     /// Whose backups
     #[arg(value_name = "USER", required = true)]
@@ -119,7 +139,15 @@ pub(super) struct Users {
     pub(super) users: Vec<String>,
 }
 
-const WORDS: [&str; 6] = ["reconstruct", "move", "rename", "delete", "hold", "unhold"];
+const WORDS: [&str; 7] = [
+    "reconstruct",
+    "move",
+    "rename",
+    "delete",
+    "purge",
+    "hold",
+    "unhold",
+];
 
 /// Whether this command line (without the program's name) has one of our sub-commands.
 pub fn is_meant(words: &[OsString]) -> bool {
@@ -149,6 +177,7 @@ pub fn run(line: &Line, site: &Site, terminal: &mut Terminal<'_>) -> io::Result<
         Command::Move(args) => whole::relocate(&work, args, terminal),
         Command::Rename(args) => whole::rename(&work, args, terminal),
         Command::Delete(args) => whole::delete(&work, args, terminal),
+        Command::Purge(args) => purge::run(&work, args, terminal),
         Command::Hold(args) => whole::hold(&work, args, terminal),
         Command::Unhold(args) => whole::unhold(&work, args, terminal),
     }?;
