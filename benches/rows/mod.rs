@@ -4,6 +4,7 @@ mod ceilings;
 mod idle;
 mod ingest;
 mod mount;
+mod restore;
 mod session;
 mod tools;
 
@@ -16,10 +17,11 @@ use crate::report::Row;
 pub type Group = fn(&Bench) -> Result<Vec<Row>>;
 
 /// By name, in the order of the table.
-pub const GROUPS: [(&str, Group); 6] = [
+pub const GROUPS: [(&str, Group); 7] = [
     ("ingest", ingest::rows),
     ("session", session::rows),
     ("tools", tools::rows),
+    ("restore", restore::rows),
     ("mount", mount::rows),
     ("idle", idle::rows),
     ("ceilings", ceilings::rows),
