@@ -12,6 +12,7 @@ pub mod config;
 pub mod csync;
 pub mod csync_client;
 pub mod fs;
+pub mod log;
 pub mod select;
 pub mod store;
 pub mod tools;

@@ -2,6 +2,7 @@
 # Installs Debian packages that are missing: packages.sh SET...
 #   build   what compiling needs          cyrus   the real Cyrus and SASL, for demo and tests
 #   mount   what mounting and the everyday programs on a mount need
+#   fuzz    a C++ compiler, for libFuzzer
 # Starts none of their services. Exit 1, with the command to type, where it may not or cannot install.
 set -eu
 
@@ -9,13 +10,16 @@ build="gcc libc6-dev ca-certificates"
 cyrus="cyrus-imapd cyrus-replication cyrus-admin cyrus-clients sasl2-bin libsasl2-2 libsasl2-modules libsasl2-modules-db"
 mount="fuse3 mount rsync tar gzip diffutils attr"
 
+fuzz="g++"
+
 wanted=
 for set in "$@"; do
     case $set in
         build) wanted="$wanted $build" ;;
         cyrus) wanted="$wanted $cyrus" ;;
         mount) wanted="$wanted $mount" ;;
-        *) echo "packages.sh: there is no set $set (build, cyrus, mount)" >&2; exit 64 ;;
+        fuzz) wanted="$wanted $fuzz" ;;
+        *) echo "packages.sh: there is no set $set (build, cyrus, mount, fuzz)" >&2; exit 64 ;;
     esac
 done
 

@@ -31,6 +31,9 @@ pub(crate) struct Commands {
     staging: Staging,
     service: Box<dyn Service>,
     mailbox_line_limit: u64,
+    staging_limit: u64,
+    /// Octets that came since the staging was empty.
+    staged: u64,
     /// The first word of the line is one we know.
     known: bool,
     /// The reply to this line is settled; its text is no longer kept.
@@ -44,11 +47,16 @@ impl Commands {
         let path = settings.staging_path.clone();
         let budget = Arc::clone(&settings.staging_budget);
         Commands {
-            fragmenter: Fragmenter::new(Limits::default()),
+            fragmenter: Fragmenter::new(Limits {
+                token: settings.token_limit,
+                ..Limits::default()
+            }),
             line: Line::new(path.clone()),
             staging: Staging::new(path, settings.staging_memory, budget),
             service: (settings.services)(),
             mailbox_line_limit: settings.line_limit,
+            staging_limit: settings.staging_limit,
+            staged: 0,
             known: false,
             settled: None,
             active: false,
@@ -132,9 +140,29 @@ impl Commands {
         if !starts_with(self.line.head(), b"APPLY MESSAGE ") {
             let text = "file literal outside of APPLY MESSAGE".to_owned();
             self.settle(Reply::No(Code::BadParameters, text));
+        } else if self.is_too_much(file.size) {
+            let text = "Too much is staged on this connection".to_owned();
+            tracing::warn!(
+                "more than backup_staging_limit is staged: refusing {}",
+                file.guid
+            );
+            self.settle(Reply::No(Code::MailboxLocked, text));
         } else if let Err(error) = self.staging.begin(file.guid, file.partition, file.size) {
             self.storage_failed(&error);
         }
+    }
+
+    /// Counts a body, unless it would be above the limit.
+    fn is_too_much(&mut self, size: u64) -> bool {
+        if self.staging.is_empty() {
+            self.staged = 0;
+        }
+        let staged = self.staged.saturating_add(size);
+        let is_too_much = self.staging_limit > 0 && staged > self.staging_limit;
+        if !is_too_much {
+            self.staged = staged;
+        }
+        is_too_much
     }
 
     fn file_end(&mut self) {

@@ -50,6 +50,10 @@ pub struct Settings {
     pub staging_memory: u64,
     /// Memory for staged bodies of all connections.
     pub staging_budget: Arc<Budget>,
+    /// Octets of bodies that one connection may stage; 0 = any.
+    pub staging_limit: u64,
+    /// Octets of one word, quoted string or literal.
+    pub token_limit: usize,
     /// Longest text of a MAILBOX line, in octets, file literals not counted.
     pub line_limit: u64,
     /// Makes the store's side of a session.

@@ -11,7 +11,7 @@ use cyrusbackup::fs::daemon::{self, Ready, Side};
 use cyrusbackup::fs::guard::StoreDir;
 use cyrusbackup::fs::options::{OptionError, Options, Spec};
 use cyrusbackup::fs::run::{self, Plan, Settings};
-use cyrusbackup::fs::syslog::Syslog;
+use cyrusbackup::log::{Facility, Syslog};
 use tracing_subscriber::EnvFilter;
 
 /// Exit codes of mount(8).
@@ -198,6 +198,6 @@ fn log_to_syslog(verbose: u8) {
         .with_ansi(false)
         .with_level(false)
         .without_time()
-        .with_writer(Syslog::open(c"mount.cyrusbackup"))
+        .with_writer(Syslog::open(c"mount.cyrusbackup", Facility::MAIL))
         .init();
 }

@@ -23,7 +23,6 @@ pub mod options;
 pub mod pieces;
 pub mod run;
 pub mod source;
-pub mod syslog;
 pub mod users;
 pub mod view;
 mod xattr;

@@ -14,7 +14,7 @@ fn documented_and_tested() {
         .collect();
     let mut tested = Vec::new();
     let tools = ["ctl_backups.rs", "cyr_backup.rs", "damage.rs"].map(|name| format!("cli/{name}"));
-    let service = ["security.rs"].map(|name| format!("service/{name}"));
+    let service = ["security.rs", "starts.rs"].map(|name| format!("service/{name}"));
     for name in tools.iter().chain(&service) {
         let source = fs::read_to_string(root.join("tests").join(name)).unwrap();
         let numbers = source

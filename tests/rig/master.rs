@@ -37,6 +37,8 @@ impl Master {
             .arg(conf)
             .arg("-p")
             .arg(instance.dir().join("run/master.pid"))
+            .arg("-L")
+            .arg(instance.dir().join("log/services.log"))
             .env("PATH", format!("{BIN}:/usr/sbin:/usr/bin:/sbin:/bin"))
             .current_dir(instance.dir())
             .stdin(Stdio::null())
@@ -50,6 +52,16 @@ impl Master {
             .iter()
             .for_each(|service| wait_for_banner(service.port));
         master
+    }
+
+    /// Process ids of its children.
+    pub fn children(&self) -> Vec<u32> {
+        let pid = self.child.id();
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace()
+            .map(|pid| pid.parse().expect("a process id"))
+            .collect()
     }
 }
 
