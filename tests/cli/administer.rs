@@ -1,6 +1,7 @@
 //! `move`, `rename`, `delete`, `hold` (D40): C's tools judge what is there afterwards.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -190,6 +191,59 @@ fn a_full_disk_stops_a_move_and_leaves_nothing() {
     assert_eq!((output.code, left), (Some(75), Vec::<String>::new()));
     path(&place, "carol", "one");
     c_verifies(&place, "carol");
+}
+
+#[test]
+fn what_cannot_be_written_is_told() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    // A partition that is a file, one that may not be written, a backup without an index.
+    fs::remove_dir(place.path("two")).unwrap();
+    place.write("two", b"a file");
+    refused(&place, "ctl_backups move carol two", 75, "two");
+    fs::remove_file(place.path("two")).unwrap();
+    place.mkdir("two");
+    let two = place.path("two");
+    let allow = |mode| fs::set_permissions(&two, PermissionsExt::from_mode(mode)).unwrap();
+    allow(0o500);
+    refused(
+        &place,
+        "ctl_backups move carol two",
+        75,
+        "Permission denied",
+    );
+    allow(0o700);
+    path(&place, "carol", "one");
+    c_verifies(&place, "carol");
+    fs::remove_file(place.path("one/c/carol_AAAAAA.index")).unwrap();
+    ok(&place, "ctl_backups move carol two");
+    assert_eq!(files(&place, "two/c").len(), 1);
+    refused(
+        &place,
+        "ctl_backups rename carol dora",
+        75,
+        "ctl_backups reindex",
+    );
+    refused(
+        &place,
+        "ctl_backups purge carol --subject x",
+        75,
+        "ctl_backups reindex",
+    );
+    ok(&place, "ctl_backups delete --now carol");
+    // backups.db may not be written: nothing is moved.
+    fs::set_permissions(place.path("conf"), PermissionsExt::from_mode(0o500)).unwrap();
+    fs::set_permissions(
+        place.path("conf/backups.db"),
+        PermissionsExt::from_mode(0o400),
+    )
+    .unwrap();
+    refused(&place, "ctl_backups move bethany two", 75, "backups.db");
+    path(&place, "bethany", "one");
+    assert_eq!(files(&place, "two/b"), [""; 0]);
+    ok(&place, "ctl_backups verify bethany");
+    fs::set_permissions(place.path("conf"), PermissionsExt::from_mode(0o700)).unwrap();
 }
 
 #[test]

@@ -168,6 +168,12 @@ pub fn run(line: &Line, site: &Site, terminal: &mut Terminal<'_>) -> io::Result<
         site,
         administer: Administer {
             catalog: site.catalog.clone(),
+            partitions: site
+                .config
+                .backup_partitions
+                .iter()
+                .map(|(_, path)| path.clone())
+                .collect(),
             full_hash: site.config.fulldirhash,
             wait: line.wait,
         },

@@ -168,9 +168,9 @@ impl Work<'_> {
         };
         match self.administer.catalog.iter() {
             Ok(entries) => {
-                let inside = entries
-                    .into_iter()
-                    .filter(|(_, path)| path.starts_with(&directory));
+                let inside = entries.into_iter().filter(|(_, path)| {
+                    self.administer.partition_of(path) == Some(directory.as_path())
+                });
                 Ok(Some(inside.map(|(key, _)| key).collect()))
             }
             Err(error) => {
