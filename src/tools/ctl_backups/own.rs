@@ -98,7 +98,7 @@ pub(super) struct Rename {
 #[derive(Debug, Args)]
 pub(super) struct Delete {
     /// Whose backups
-    #[arg(value_name = "USER", required_unless_present = "expired")]
+    #[arg(value_name = "USER", required_unless_present_any = ["expired", "list"])]
     pub(super) users: Vec<String>,
     /// At once and for good, not when backup_retention is over
     #[arg(long, conflicts_with_all = ["undo", "expired"])]
@@ -109,6 +109,9 @@ pub(super) struct Delete {
     /// Delete what was marked longer ago than backup_retention; for a nightly run
     #[arg(long, conflicts_with_all = ["undo", "users"])]
     pub(super) expired: bool,
+    /// Show what is marked
+    #[arg(long, conflicts_with_all = ["now", "undo", "users", "expired"])]
+    pub(super) list: bool,
 }
 
 #[derive(Debug, Args)]
@@ -125,8 +128,11 @@ pub(super) struct Purge {
 #[derive(Debug, Args)]
 pub(super) struct Hold {
     /// Whose backups
-    #[arg(value_name = "USER", required = true)]
+    #[arg(value_name = "USER", required_unless_present = "list")]
     pub(super) users: Vec<String>,
+    /// Show what is on hold
+    #[arg(long, conflicts_with_all = ["users", "reason"])]
+    pub(super) list: bool,
     /// Said to whoever is refused
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     pub(super) reason: String,
