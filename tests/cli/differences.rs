@@ -13,9 +13,18 @@ fn documented_and_tested() {
         .filter_map(|line| line.strip_prefix("### ")?.split(' ').next())
         .collect();
     let mut tested = Vec::new();
-    let tools = ["ctl_backups.rs", "cyr_backup.rs", "damage.rs"].map(|name| format!("cli/{name}"));
+    let tools = [
+        "administer.rs",
+        "ctl_backups.rs",
+        "cyr_backup.rs",
+        "damage.rs",
+        "find.rs",
+        "restore.rs",
+    ]
+    .map(|name| format!("cli/{name}"));
     let service = ["security.rs", "starts.rs"].map(|name| format!("service/{name}"));
-    for name in tools.iter().chain(&service) {
+    let restore = ["beside_c.rs", "refusals.rs"].map(|name| format!("restore/{name}"));
+    for name in tools.iter().chain(&service).chain(&restore) {
         let source = fs::read_to_string(root.join("tests").join(name)).unwrap();
         let numbers = source
             .split(|c: char| !c.is_ascii_alphanumeric())
@@ -26,7 +35,7 @@ fn documented_and_tested() {
     for number in &documented {
         assert!(
             tested.iter().any(|t| t == number),
-            "{number} has no test in tests/cli or tests/service"
+            "{number} has no test in tests/cli, tests/service or tests/restore"
         );
     }
     for number in &tested {

@@ -105,6 +105,15 @@ impl BackupServer {
         }
     }
 
+    /// The process that serves, or whose children do.
+    pub fn root_pid(&self) -> u32 {
+        match &self.running {
+            Some(Running::Ours(child)) => child.id(),
+            Some(Running::C { _master: master }) => master.pid(),
+            None => panic!("no server runs"),
+        }
+    }
+
     /// Takes note that our backupd was killed.
     pub fn reap(&mut self) {
         if let Some(Running::Ours(mut child)) = self.running.take() {
@@ -314,4 +323,5 @@ backuppartition-default: @B@/part
 backup_staging_path: @B@/tmp/backup
 sync_authname: admin
 sync_password: secret
+sync_try_imap: no
 ";

@@ -1,4 +1,5 @@
-//! One Cyrus directory on a tmpfs: imapd.conf, passwords, data. It starts nothing.
+//! One Cyrus directory, on a tmpfs unless `RIG_DIR` names another place: imapd.conf, passwords, data. It starts
+//! nothing.
 
 use std::fs;
 use std::io::Write;
@@ -18,11 +19,11 @@ pub struct Instance {
 impl Instance {
     /// Makes the directory and writes imapd.conf: the common head, then `options` (`key: value` lines).
     pub fn new(cyrus: Cyrus, name: &str, options: &str) -> Instance {
-        let base = if Path::new("/dev/shm").is_dir() {
-            "/dev/shm"
-        } else {
-            "/tmp"
-        };
+        let base = std::env::var("RIG_DIR");
+        let base = base.unwrap_or_else(|_| match Path::new("/dev/shm").is_dir() {
+            true => "/dev/shm".to_owned(),
+            false => "/tmp".to_owned(),
+        });
         let mut dir = tempfile::Builder::new()
             .prefix(&format!("rig-{name}-"))
             .tempdir_in(base)

@@ -63,6 +63,11 @@ impl Master {
             .map(|pid| pid.parse().expect("a process id"))
             .collect()
     }
+
+    /// Its process id, and that of its group.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Master {

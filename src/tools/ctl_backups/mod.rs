@@ -2,7 +2,11 @@
 
 mod list;
 pub mod options;
+pub mod own;
+mod purge;
+mod reconstruct;
 mod verify;
+mod whole;
 
 use std::io;
 
