@@ -59,10 +59,6 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS")]
     pub login_timeout: Option<u64>,
 
-    /// Serve metrics for Prometheus here, as http://ADDRESS:PORT/metrics
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub metrics: Option<String>,
-
     /// Where the log goes [default: syslog under the master and with -X, else standard error]
     #[arg(long, value_name = "WHERE")]
     pub log: Option<LogTo>,
