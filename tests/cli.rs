@@ -22,6 +22,8 @@ mod damage;
 mod differences;
 #[path = "cli/find.rs"]
 mod find;
+#[path = "cli/killed.rs"]
+mod killed;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "cli/reconstruct.rs"]
@@ -32,3 +34,5 @@ mod restore;
 mod rig;
 #[path = "cli/samples.rs"]
 mod samples;
+#[path = "cli/whole_files.rs"]
+mod whole_files;
