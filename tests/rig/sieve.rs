@@ -46,6 +46,19 @@ impl Sieve {
         self.command(&format!("DELETESCRIPT \"{name}\""));
     }
 
+    /// Each script, and whether it is active.
+    pub fn list(&mut self) -> Vec<(String, bool)> {
+        self.writer
+            .write_all(b"LISTSCRIPTS\r\n")
+            .expect("a server that reads");
+        let lines = self.finish("LISTSCRIPTS");
+        let named = lines.iter().filter_map(|line| {
+            let name = line.strip_prefix('"')?.split('"').next()?;
+            Some((name.to_owned(), line.trim_end().ends_with("ACTIVE")))
+        });
+        named.collect()
+    }
+
     fn command(&mut self, command: &str) {
         self.writer
             .write_all(format!("{command}\r\n").as_bytes())
@@ -53,7 +66,8 @@ impl Sieve {
         self.finish(command);
     }
 
-    fn finish(&mut self, what: &str) {
+    fn finish(&mut self, what: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         loop {
             let mut line = String::new();
             let read = self
@@ -62,12 +76,13 @@ impl Sieve {
                 .expect("a server that answers");
             assert!(read > 0, "the sieve server closed the connection");
             if line.starts_with("OK") {
-                return;
+                return lines;
             }
             assert!(
                 !line.starts_with("NO") && !line.starts_with("BYE"),
                 "sieve: {what}: {line}"
             );
+            lines.push(line);
         }
     }
 }

@@ -27,7 +27,13 @@ pub struct Source {
 impl Source {
     /// Starts imapd and timsieved; `sync_client` will talk to `backup_port`.
     pub fn start(cyrus: Cyrus, backup_port: u16) -> Source {
-        let instance = Instance::new(cyrus, "source", &options(backup_port, PASSWORD, "repl"));
+        Source::start_with(cyrus, backup_port, "")
+    }
+
+    /// The same with more options in imapd.conf.
+    pub fn start_with(cyrus: Cyrus, backup_port: u16, more: &str) -> Source {
+        let options = options(backup_port, PASSWORD, "repl") + more;
+        let instance = Instance::new(cyrus, "source", &options);
         instance.add_password(ADMIN, PASSWORD);
         let (imap_port, sieve_port) = (free_port(), free_port());
         let services = [
@@ -98,12 +104,13 @@ impl Source {
     }
 
     /// A rolling `sync_client`, until dropped.
-    pub fn roll(&self) -> Rolling<'_> {
+    pub fn roll(&self) -> Rolling {
         let mut command = self.instance.program("sync_client");
         // -R is -r without going into the background, where its process id would be lost.
         command.args(["-n", "bk", "-R", "-d", "1"]);
+        command.stdin(std::process::Stdio::null());
         Rolling {
-            source: self,
+            logs: self.logs(),
             client: command.spawn().expect("sync_client"),
         }
     }
@@ -111,12 +118,12 @@ impl Source {
     /// Starts the log of the channel anew, as after a full run.
     pub fn forget_log(&self) {
         for name in ["log", "log-run"] {
-            let _ = std::fs::remove_file(self.log(name));
+            let _ = std::fs::remove_file(self.logs().join(name));
         }
     }
 
-    fn log(&self, name: &str) -> PathBuf {
-        self.instance.dir().join("conf/sync/bk").join(name)
+    fn logs(&self) -> PathBuf {
+        self.instance.dir().join("conf/sync/bk")
     }
 }
 
@@ -127,12 +134,12 @@ impl Drop for Source {
 }
 
 /// A rolling client that follows the source's log.
-pub struct Rolling<'a> {
-    source: &'a Source,
+pub struct Rolling {
+    logs: PathBuf,
     client: Child,
 }
 
-impl Rolling<'_> {
+impl Rolling {
     /// Waits until the client has taken the whole log and worked it off; panics after 60 s.
     pub fn settle(&mut self) {
         let end = Instant::now() + Duration::from_secs(60);
@@ -141,17 +148,17 @@ impl Rolling<'_> {
                 panic!("the rolling sync_client ended: {status}");
             }
             // log is renamed to log-run, which goes when all of it was acknowledged.
-            if !self.source.log("log").exists() && !self.source.log("log-run").exists() {
+            if !self.logs.join("log").exists() && !self.logs.join("log-run").exists() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let text = std::fs::read_to_string(self.source.log("log-run")).unwrap_or_default();
+        let text = std::fs::read_to_string(self.logs.join("log-run")).unwrap_or_default();
         panic!("the rolling sync_client did not finish its log in 60 s; log-run: {text}");
     }
 }
 
-impl Drop for Rolling<'_> {
+impl Drop for Rolling {
     fn drop(&mut self) {
         let _ = self.client.kill();
         let _ = self.client.wait();

@@ -142,7 +142,7 @@ fn assumes(since: &Since, header: Option<&Header>) -> bool {
 
 /// Another mailbox holds the name: it was deleted and made again, and nobody told us
 /// (spec: csync 9.12). The old one is sent away, with its content.
-fn displace(appender: &mut Appender, update: &MailboxUpdate<'_>) -> Result<()> {
+pub(super) fn displace(appender: &mut Appender, update: &MailboxUpdate<'_>) -> Result<()> {
     let index = appender.index();
     let name = update.mboxname.as_str();
     let others = index.mailboxes_by_name(name)?;
