@@ -220,7 +220,12 @@ impl Script {
                 if done.is_ok() && to.starts_with("team") {
                     admin.set_acl(&to, "anyone", "lrswipkxtecdan");
                     self.world.shared(&to);
+                } else if done.is_ok() {
+                    // A user lists what he has rights on only.
+                    let owner = to.split('/').nth(1).expect("an owner");
+                    admin.set_acl(&to, owner, "lrswipkxtecda");
                 }
+                let done = done.map(drop);
                 format!("rename across owners {from} to {to}: {done:?}")
             }
             (14, Some(child)) => {
@@ -302,19 +307,25 @@ impl Script {
                     .trim()
                     .trim_matches('"')
                     .to_owned();
-                (name.split('/').count() == 5).then_some(name)
+                let is_folder = name.split('/').count() == 5 && !name.contains('#');
+                is_folder.then_some(name)
             })
             .collect();
         let Some(name) = names.first().cloned() else {
             return "nothing to undelete".to_owned();
         };
         if self.rng.within(0, 3) == 0 {
-            let done = admin.attempt(&format!("DELETE \"{name}\""));
+            let done = admin.attempt(&format!("DELETE \"{name}\"")).map(drop);
             return format!("purge {name}: {done:?}");
         }
         let parts: Vec<&str> = name.split('/').collect();
         let back = format!("user/{}/{}{}", parts[2], parts[3], self.word());
-        let done = admin.attempt(&format!("RENAME \"{name}\" \"{back}\""));
+        let done = admin
+            .attempt(&format!("RENAME \"{name}\" \"{back}\""))
+            .map(drop);
+        if done.is_ok() {
+            admin.set_acl(&back, parts[2], "lrswipkxtecda");
+        }
         format!("undelete {name} to {back}: {done:?}")
     }
 

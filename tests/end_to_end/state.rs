@@ -92,7 +92,11 @@ fn mailbox(
     let inside = internal(outside);
     let validity = imap.select(name);
     state.put(format!("{inside} uidvalidity"), validity.to_string());
-    let notes = annotations(imap, name);
+    // imapd 3.6.1 dies of the question when somebody else's annotations moved with the mailbox.
+    let notes = match owner {
+        "%SHARED" => BTreeMap::new(),
+        _ => annotations(imap, name),
+    };
     for message in imap.messages(name) {
         let shared = owner == "%SHARED";
         let mut flags: Vec<String> = message.flags;
