@@ -6,7 +6,7 @@ CARGO ?= cargo
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 BINARIES = backupd ctl_backups cyr_backup mount-cyrusbackup
 
-.PHONY: all build demo test test-packages check fuzz-smoke install uninstall clean
+.PHONY: all build demo test test-packages bench check fuzz-smoke install uninstall clean
 
 all: build
 
@@ -25,6 +25,12 @@ test: test-packages
 test-packages:
 	@contrib/setup/toolchain.sh
 	@contrib/setup/packages.sh build cyrus mount || [ -z "$$CI" ]
+
+# Beside C's programs, in one table: make bench [SIZE=small|full] [ONLY=name] [RUNS=5] [JSON=file].
+SIZE ?= small
+bench: test-packages
+	$(CARGO) bench --locked --bench system -- --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) \
+		$(if $(JSON),--json $(abspath $(JSON)))
 
 check:
 	@contrib/setup/toolchain.sh

@@ -30,7 +30,8 @@ fn shown(mount: &Mount) -> BTreeMap<(String, u32), Vec<u8>> {
     let mails = mails.map(|path| {
         let path = mount.join("mailboxes").join(path);
         let uid = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
-        let mailbox = crate::metadata::xattr(&path, "user.cyrus.mailbox").unwrap();
+        // A message that several mailboxes show has none of its own; its directory has.
+        let mailbox = crate::metadata::xattr(path.parent().unwrap(), "user.cyrus.mailbox").unwrap();
         ((mailbox, uid), std::fs::read(&path).unwrap())
     });
     mails.collect()

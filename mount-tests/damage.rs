@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use cyrusbackup::types::Guid;
 
-use crate::support::{Mount, Scratch, can_mount, fixture, message};
+use crate::support::{LOG_TIME, Mount, Scratch, can_mount, files, fixture, message};
 
 const COUNT: u64 = 60;
 
@@ -81,16 +81,65 @@ fn a_damaged_backup_of_c_gives_right_bytes_or_eio() {
     assert!(right > 0 && damaged > 0, "{right} right, {damaged} damaged");
 }
 
+/// Nobody has to repair a backup before he can look into it.
 #[test]
-fn a_backup_without_index_is_not_shown_as_an_empty_one() {
+fn a_missing_or_stale_index_is_made_in_memory() {
     if !can_mount() {
         return;
     }
     let carol = fixture("carol");
+    let with = Mount::new(&carol.spec(), "ro");
+    let mut expected = Vec::new();
+    for path in files(&with.join("mailboxes")) {
+        expected.push((
+            path.clone(),
+            with.read(&format!("mailboxes/{}", path.display())).unwrap(),
+        ));
+    }
+    with.unmount();
+    let shown = |what: &str| {
+        let mount = Mount::new(&carol.spec(), "ro");
+        for (path, octets) in &expected {
+            let found = mount
+                .read(&format!("mailboxes/{}", path.display()))
+                .unwrap();
+            assert!(found == *octets, "{what}: {path:?}");
+        }
+        let pieces = mount.list("chunks").into_iter();
+        let pieces = pieces.flat_map(|piece| mount.read(&format!("chunks/{piece}")).unwrap());
+        let whole: Vec<u8> = pieces.collect();
+        assert!(whole == std::fs::read(carol.path()).unwrap(), "{what}");
+        mount.unmount();
+    };
+    let index = std::fs::read(carol.index()).unwrap();
     std::fs::remove_file(carol.index()).unwrap();
-    let mount = Mount::bare();
-    let refused = crate::support::run(&[&carol.spec(), mount.path().to_str().unwrap()]);
-    let text = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(32));
-    assert!(text.contains("reindex"), "{text}");
+    shown("missing");
+    assert!(!carol.index().exists(), "the mount wrote to the store");
+    std::fs::write(
+        carol.index(),
+        b"no database at all, but long enough to be looked at",
+    )
+    .unwrap();
+    shown("broken");
+
+    // A crash after data, before the index.
+    std::fs::write(carol.index(), index).unwrap();
+    let stale = std::fs::read(carol.index()).unwrap();
+    let late = b"Subject: late\r\n\r\n";
+    let guid = Guid::of(late);
+    let line = format!(
+        "MAILBOX %(UNIQUEID late MBOXNAME user.carol.Late LAST_UID 1 HIGHESTMODSEQ 1 RECENTUID 0 \
+         RECENTTIME 0 LAST_APPENDDATE 0 POP3_LAST_LOGIN 0 UIDVALIDITY 1 PARTITION default ACL \"\" \
+         OPTIONS P RECORD (%(UID 1 MODSEQ 1 LAST_UPDATED 1 FLAGS () INTERNALDATE 1 SIZE 3 \
+         GUID {guid})))"
+    );
+    carol.log(LOG_TIME + 1_000_000_000, &[late], &[&line]);
+    std::fs::write(carol.index(), &stale).unwrap();
+    shown("stale");
+    let mount = Mount::new(&carol.spec(), "ro");
+    assert_eq!(mount.read("mailboxes/Late/1.eml").unwrap(), late);
+    assert!(
+        std::fs::read(carol.index()).unwrap() == stale,
+        "the mount wrote to the store"
+    );
 }

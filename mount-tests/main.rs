@@ -10,13 +10,16 @@
     reason = "a test that fails may panic, and nobody else uses this"
 )]
 
+mod archive;
 mod command;
 mod content;
 mod copying;
 mod damage;
+mod history;
 mod locking;
 mod metadata;
 mod scale;
 mod semantics;
 mod specs;
 mod support;
+mod tree;

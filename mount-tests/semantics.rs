@@ -33,19 +33,24 @@ fn tests_in(module: &str) -> Vec<String> {
 fn promises_and_tests_match() {
     let named = named(&read("docs/SEMANTICS.md"));
     let modules = [
-        "command", "content", "copying", "damage", "locking", "metadata", "scale", "specs",
+        "archive", "command", "content", "copying", "damage", "locking", "history", "metadata",
+        "scale", "specs", "tree",
     ];
     let here: BTreeSet<_> = modules.iter().flat_map(|module| tests_in(module)).collect();
     assert!(here.len() > 30);
-    let (units, mounted): (BTreeSet<_>, BTreeSet<_>) =
-        named.into_iter().partition(|name| name.starts_with("fs::"));
+    let (units, mounted): (BTreeSet<_>, BTreeSet<_>) = named
+        .into_iter()
+        .partition(|name| name.starts_with("fs::") || name.starts_with("view::"));
     assert_eq!(mounted, here);
     for name in units {
-        let mut parts = name.split("::").skip(1);
-        let module = parts.next().unwrap();
-        let text = read(&format!("src/fs/{module}.rs"));
-        let further = read("src/fs/ops/tests.rs");
-        let test = parts.nth(1).map(|test| format!("fn {test}("));
+        let mut parts = name.split("::");
+        let (room, module) = (parts.next().unwrap(), parts.next().unwrap());
+        let text = read(&format!("src/{room}/{module}.rs"));
+        let further = read("src/view/ops/tests.rs") + &read("src/view/ops/tests/shown.rs");
+        let test = parts
+            .filter(|part| !matches!(*part, "tests" | "shown"))
+            .last()
+            .map(|test| format!("fn {test}("));
         let known = test.is_none_or(|test| text.contains(&test) || further.contains(&test));
         assert!(known, "{name}");
     }

@@ -1,6 +1,6 @@
 //! What can be mounted: a user, a file, all users.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
@@ -25,7 +25,7 @@ fn a_user_is_found_through_backups_db() {
     let by_option = Mount::new("carol", &format!("{},ro", site.option()));
     assert_eq!(by_option.list("mailboxes"), ["INBOX", "Sub"]);
     let by_flag = Mount::with(&["-C", conf], "anne", "ro");
-    assert_eq!(by_flag.list(""), ["chunks", "mailboxes"]);
+    assert!(by_flag.list("").contains(&"mailboxes".to_owned()));
     assert!(by_flag.read("mailboxes/INBOX/1.eml").unwrap() == message(1, 100));
 
     let mount = Mount::bare();
@@ -57,12 +57,17 @@ fn all_users_get_a_directory_each_with_a_safe_name() {
     assert_eq!(mount.list("carol/mailboxes"), ["INBOX", "Sub"]);
     assert!(mount.read("a%2Fb/mailboxes/INBOX/1.eml").unwrap() == message(1, 100));
     assert!(mount.list("%SHARED/mailboxes").is_empty());
-    let all = files(mount.path()).into_iter();
-    let inodes: Vec<_> = all
-        .map(|path| mount.join(path).metadata().unwrap().ino())
+    let mut names: HashMap<u64, u64> = HashMap::new();
+    let metas = files(mount.path()).into_iter();
+    let metas: Vec<_> = metas
+        .map(|path| mount.join(path).metadata().unwrap())
         .collect();
-    let unique: HashSet<_> = inodes.iter().collect();
-    assert_eq!(unique.len(), inodes.len());
+    for meta in &metas {
+        *names.entry(meta.ino()).or_default() += 1;
+    }
+    for meta in &metas {
+        assert_eq!(names[&meta.ino()], meta.nlink());
+    }
     // find follows nlink and inode numbers to see loops.
     sh(Command::new("find").arg(mount.path()));
 }

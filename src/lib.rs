@@ -4,7 +4,7 @@
 //!
 //! 1. **In**: socket → [`backupd`] connection → [`csync`] fragments → dlist → command → session →
 //!    [`store`] appender → data file, sync → index → reply.
-//! 2. **To the desktop**: kernel → [`fs`] → [`store`] reader → inflate, check the GUID → kernel.
+//! 2. **To the desktop**: kernel → [`fs`] → [`view`] → [`store`] reader → inflate, check the GUID → kernel.
 //! 3. **To the terminal**: argv → [`tools`] → [`store`] reader → text or JSON.
 
 pub mod backupd;
@@ -16,3 +16,4 @@ pub mod select;
 pub mod store;
 pub mod tools;
 pub mod types;
+pub mod view;

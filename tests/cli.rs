@@ -10,6 +10,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "cli/administer.rs"]
+mod administer;
 #[path = "cli/ctl_backups.rs"]
 mod ctl_backups;
 #[path = "cli/cyr_backup.rs"]
@@ -22,5 +24,7 @@ mod differences;
 mod find;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/reconstruct.rs"]
+mod reconstruct;
 #[path = "rig/mod.rs"]
 mod rig;

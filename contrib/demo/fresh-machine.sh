@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Proves `make demo` and `make test` on a machine where nothing was installed by hand: a debootstrap of bookworm
 # with a Rust toolchain bind-mounted into it, and make.
-#   fresh-machine.sh [DIR [VERB...]]      as root; DIR is made (and kept) or used again; VERBs: demo test
+#   fresh-machine.sh [DIR [VERB...]]      as root; DIR is made (and kept) or used again; VERBs: demo test, and
+#                                         visitor:demo for the same as a user who is not root
 # What this machine needs to reach its package registries (apt's sources, CA bundle, cargo's configuration, resolver)
 # is copied into DIR; nothing else of it is visible there but the kernel.
 set -euo pipefail
@@ -46,13 +47,28 @@ rm -rf "$dir/src"
 mkdir "$dir/src"
 git -C "$top" archive HEAD | tar x -C "$dir/src"
 
-in_it() {
-    chroot "$dir" env -i HOME=/root TERM=dumb LANG=C.UTF-8 CI="${CI-}" SSL_CERT_FILE=/opt/host-ca.crt \
+in_it() { # as root
+    as root /root "$@"
+}
+as() { # user, his home, what to run
+    local user=$1 home=$2
+    shift 2
+    chroot "--userspec=$user" "$dir" env -i HOME="$home" TERM=dumb LANG=C.UTF-8 CI="${CI-}" SSL_CERT_FILE=/opt/host-ca.crt \
         CARGO_HTTP_CAINFO=/opt/host-ca.crt PATH=/opt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@" </dev/null
 }
 in_it sh -c 'command -v make >/dev/null || { apt-get update && apt-get install -y --no-install-recommends make; } >/dev/null'
 for verb in "${verbs[@]}"; do
     started=$SECONDS
-    in_it make -C /src "$verb"
+    case $verb in
+        visitor:*)
+            in_it sh -c 'id visitor >/dev/null 2>&1 || useradd -m visitor'
+            home=$dir/home/visitor
+            rm -rf "$home/src"
+            cp -a "$dir/src" "$dir/root/.cargo" "$home"
+            in_it chown -R visitor /home/visitor
+            as visitor /home/visitor make -C /home/visitor/src "${verb#*:}"
+            ;;
+        *) in_it make -C /src "$verb" ;;
+    esac
     echo "fresh-machine.sh: make $verb took $((SECONDS - started)) s"
 done

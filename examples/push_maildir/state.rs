@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use cyrusbackup::types::Guid;
 use serde::{Deserialize, Serialize};
 
-use super::folder::{Folder, Found, identity};
+use super::folder::{Folder, Found, identity, scan};
 
 /// Every mailbox by its name.
 #[derive(Default, Deserialize, Serialize)]
@@ -45,8 +45,19 @@ pub struct Kept {
 }
 
 impl State {
+    /// That of the last run with what is in the Maildir now. Saved before anything is sent: a run that is cut
+    /// short must not give a UID twice.
+    pub fn update(file: &Path, user: &str, maildir: &Path) -> Result<State> {
+        let mut state = State::load(file)?;
+        for folder in scan(user, maildir)? {
+            state.take(&folder)?;
+        }
+        state.save(file)?;
+        Ok(state)
+    }
+
     /// That of the last run; empty at the first.
-    pub fn load(file: &Path) -> Result<State> {
+    fn load(file: &Path) -> Result<State> {
         match std::fs::read(file) {
             Ok(text) => serde_json::from_slice(&text).with_context(|| file.display().to_string()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
@@ -55,7 +66,7 @@ impl State {
     }
 
     /// Replaces the file as a whole.
-    pub fn save(&self, file: &Path) -> Result<()> {
+    fn save(&self, file: &Path) -> Result<()> {
         let dir = file
             .parent()
             .filter(|dir| !dir.as_os_str().is_empty())
@@ -70,7 +81,7 @@ impl State {
     }
 
     /// Takes in what a folder holds now: new messages, other flags, messages that have gone.
-    pub fn take(&mut self, folder: &Folder) -> Result<()> {
+    fn take(&mut self, folder: &Folder) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let new = || Mailbox::new(&folder.mboxname, now);
         self.mailboxes

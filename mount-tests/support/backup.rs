@@ -90,6 +90,22 @@ impl Scratch {
         appender.finish().unwrap();
     }
 
+    /// Appends lines, each at its time; bodies first.
+    pub fn log(&self, time: i64, bodies: &[&[u8]], lines: &[&str]) {
+        let mut appender = Appender::open(&self.path, true).unwrap();
+        if !bodies.is_empty() {
+            let octets: Vec<_> = bodies.iter().map(|body| Octets(body)).collect();
+            let line: Vec<_> = octets.iter().map(|body| body as &dyn Body).collect();
+            appender.append_bodies(&line, time).unwrap();
+        }
+        for line in lines {
+            let line = parse_apply(line.as_bytes()).unwrap();
+            appender.append(&line, time).unwrap();
+        }
+        appender.commit().unwrap();
+        appender.finish().unwrap();
+    }
+
     /// Appends a mailbox with messages whose bodies never come.
     pub fn append_without_bodies(&self, mailbox: &str, guids: &[Guid]) {
         let mut appender = Appender::open(&self.path, false).unwrap();
@@ -122,7 +138,8 @@ impl Scratch {
 
     /// The store's own view, beside the mount.
     pub fn open(&self) -> Backup {
-        Backup::open(&self.path, Lock::Shared { wait: false }).unwrap()
+        // Another test may have forked while the writer's descriptor was open.
+        Backup::open(&self.path, Lock::Shared { wait: true }).unwrap()
     }
 }
 

@@ -6,11 +6,20 @@ use std::sync::Arc;
 
 /// Makes one [`Authenticator`] per AUTHENTICATE command, and knows what can be offered.
 pub trait Authority: Send + Sync {
-    /// Mechanisms to offer in the banner, strongest last or first as the library lists them.
-    fn mechanisms(&self) -> &[String];
+    /// Mechanisms to offer on a connection so protected, in the order of the library.
+    fn mechanisms(&self, shield: &Shield) -> Vec<String>;
 
-    /// Begins an exchange.
-    fn begin(&self) -> Result<Box<dyn Authenticator>, String>;
+    /// Begins an exchange on a connection so protected.
+    fn begin(&self, shield: &Shield) -> Result<Box<dyn Authenticator>, String>;
+}
+
+/// What protects a connection below the login: nothing, or TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shield {
+    /// Bits of the cipher's key; 0 = no encryption.
+    pub strength: u32,
+    /// The user that a client certificate of a trusted authority names.
+    pub certificate: Option<String>,
 }
 
 /// One SASL exchange, server side. Both calls may block (saslauthd, databases).
@@ -87,20 +96,24 @@ impl Admins {
 pub(crate) mod fake {
     use super::*;
 
-    pub(crate) struct Passwords(pub(crate) Vec<String>);
+    /// Mechanisms, and whether they need encryption.
+    pub(crate) struct Passwords(pub(crate) Vec<String>, pub(crate) bool);
 
     impl Passwords {
         pub(crate) fn new() -> Passwords {
-            Passwords(vec!["PLAIN".into()])
+            Passwords(vec!["PLAIN".into()], false)
         }
     }
 
     impl Authority for Passwords {
-        fn mechanisms(&self) -> &[String] {
-            &self.0
+        fn mechanisms(&self, shield: &Shield) -> Vec<String> {
+            if self.1 && shield.strength == 0 {
+                return Vec::new();
+            }
+            self.0.clone()
         }
 
-        fn begin(&self) -> Result<Box<dyn Authenticator>, String> {
+        fn begin(&self, _shield: &Shield) -> Result<Box<dyn Authenticator>, String> {
             Ok(Box::new(Plain))
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::auth::Shield;
 use super::deflate::Deflate;
 use super::session::{Next, Session, Step};
 
@@ -15,9 +16,8 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// Begins uncompressed; the banner goes to `out`.
-    pub(crate) fn open(mut session: Session, out: &mut Vec<u8>) -> Channel {
-        session.greet(out);
+    /// Begins uncompressed.
+    pub(crate) fn new(session: Session) -> Channel {
         Channel {
             session,
             deflate: None,
@@ -53,6 +53,16 @@ impl Channel {
                 Ok(())
             }
         }
+    }
+
+    /// The banner goes to `out`.
+    pub(crate) fn greet(&mut self, out: &mut Vec<u8>) {
+        self.session.greet(out);
+    }
+
+    /// The TLS handshake is done; the banner goes to `out`.
+    pub(crate) fn secured(&mut self, shield: Shield, out: &mut Vec<u8>) {
+        self.session.secured(shield, out);
     }
 
     pub(crate) fn is_stranger(&self) -> bool {
@@ -97,7 +107,7 @@ impl Channel {
             let step = self.session.feed(&mut clear, &mut replies);
             self.taken = self.clear.len() - clear.len();
             delay += step.delay;
-            if step.next == Next::Close || !clear.is_empty() {
+            if step.next != Next::Read || !clear.is_empty() {
                 deflate.deflate(&replies, out)?;
                 return Ok(Step {
                     next: step.next,

@@ -2,15 +2,18 @@
 //! what came of it. All clocks of a connection are here: time to log in, idle time, failed-login pause.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use super::auth::Shield;
 use super::channel::Channel;
-use super::session::{Next, Peer, Session, Step};
+use super::endpoint::{Accepted, Stream};
+use super::session::{Next, Session, Settings, Step};
 
 /// Read buffer of a peer that says little, and of one that sends mail.
 const SMALL: usize = 2 << 10;
@@ -30,25 +33,35 @@ pub(crate) struct Patience {
 }
 
 /// Serves until the peer leaves, breaks a limit, or `stop` becomes true.
-pub(crate) async fn serve<S>(
-    stream: S,
-    session: Session,
+pub(crate) async fn serve(
+    Accepted { stream, peer, tls }: Accepted,
+    settings: Arc<Settings>,
     patience: Patience,
     stop: watch::Receiver<bool>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) {
     let login_by = Instant::now() + patience.login;
-    let mut work = Work::open(session);
+    let session = Session::new(Arc::clone(&settings), peer);
+    let mut work = Work::new(session);
     let mut wire = Wire {
         stream,
+        settings,
         stop,
         patience,
         login_by,
         quiet: false,
     };
-    let peer = work.peer;
-    if let Err(error) = wire.converse(&mut work).await {
+    let begun = match tls {
+        true => wire.secure(&mut work).await,
+        false => {
+            work.greet();
+            Ok(())
+        }
+    };
+    let conversed = match begun {
+        Ok(()) => wire.converse(&mut work).await,
+        failed => failed,
+    };
+    if let Err(error) = conversed {
         match work.stranger && error.kind() == io::ErrorKind::ConnectionReset {
             // Somebody looked whether the port is open.
             true => tracing::debug!("{peer}: {error}"),
@@ -69,8 +82,9 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// The side of the socket.
-struct Wire<S> {
-    stream: S,
+struct Wire {
+    stream: Box<dyn Stream>,
+    settings: Arc<Settings>,
     stop: watch::Receiver<bool>,
     patience: Patience,
     login_by: Instant,
@@ -86,15 +100,20 @@ enum Event {
     Stop,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+impl Wire {
     async fn converse(&mut self, work: &mut Work) -> io::Result<()> {
         self.write(work).await?;
         loop {
             match self.wait(work).await? {
                 Event::Bytes => {
                     self.quiet = false;
-                    if self.answer(work).await? == Next::Close {
-                        return Ok(());
+                    match self.answer(work).await? {
+                        Next::Close => return Ok(()),
+                        Next::StartTls => {
+                            self.secure(work).await?;
+                            self.write(work).await?;
+                        }
+                        Next::Read | Next::Compress => {}
                     }
                 }
                 Event::Quiet => {
@@ -155,10 +174,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 }
             }
             self.write(work).await?;
-            if step.next == Next::Close || work.is_done() || *self.stop.borrow() {
+            let hands_over = matches!(step.next, Next::Close | Next::StartTls);
+            if hands_over || work.is_done() || *self.stop.borrow() {
                 return Ok(step.next);
             }
         }
+    }
+
+    /// The TLS handshake, then the banner.
+    async fn secure(&mut self, work: &mut Work) -> io::Result<()> {
+        // Octets in clear text behind STARTTLS would be taken for what came under TLS.
+        if !work.is_done() {
+            let text = "clear text behind STARTTLS";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let Some(tls) = &self.settings.tls else {
+            return Err(io::Error::other("there is no certificate for TLS"));
+        };
+        let clear = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        let (stream, shield) = tokio::select! {
+            done = timeout_at(self.login_by, tls.accept(clear)) => {
+                done.map_err(|_| io::Error::other("no TLS handshake in time"))?
+                    .map_err(|error| io::Error::new(error.kind(), format!("TLS: {error}")))?
+            }
+            () = stopped(&mut self.stop) => return Err(io::ErrorKind::Interrupted.into()),
+        };
+        self.stream = stream;
+        work.secured(shield);
+        Ok(())
     }
 
     async fn write(&mut self, work: &mut Work) -> io::Result<()> {
@@ -192,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 struct Work {
     /// Absent while it is in its thread, and for ever after a panic there.
     channel: Option<Box<Channel>>,
-    peer: Peer,
+
     stranger: bool,
     more: bool,
     input: Vec<u8>,
@@ -201,18 +244,27 @@ struct Work {
 }
 
 impl Work {
-    fn open(session: Session) -> Work {
-        let (peer, stranger) = (session.peer(), session.is_stranger());
-        let mut output = Vec::new();
-        let channel = Some(Box::new(Channel::open(session, &mut output)));
+    fn new(session: Session) -> Work {
+        let stranger = session.is_stranger();
         Work {
-            channel,
-            peer,
+            channel: Some(Box::new(Channel::new(session))),
             stranger,
             more: false,
             input: Vec::new(),
             used: 0,
-            output,
+            output: Vec::new(),
+        }
+    }
+
+    fn greet(&mut self) {
+        if let Some(channel) = &mut self.channel {
+            channel.greet(&mut self.output);
+        }
+    }
+
+    fn secured(&mut self, shield: Shield) {
+        if let Some(channel) = &mut self.channel {
+            channel.secured(shield, &mut self.output);
         }
     }
 

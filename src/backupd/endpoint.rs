@@ -31,6 +31,8 @@ pub struct InvalidEndpoint;
 pub struct Listener {
     kind: Kind,
     name: String,
+    /// TLS from the first octet.
+    tls: bool,
 }
 
 enum Kind {
@@ -42,14 +44,16 @@ enum Kind {
 }
 
 /// What a session needs of a socket.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Stream for S {}
 
 /// A new connection.
 pub(crate) struct Accepted {
     pub(crate) stream: Box<dyn Stream>,
     pub(crate) peer: Peer,
+    /// The peer begins with a TLS handshake.
+    pub(crate) tls: bool,
 }
 
 impl FromStr for Endpoint {
@@ -80,6 +84,7 @@ impl Listener {
                 Ok(Listener {
                     kind: Kind::Tcp(listener),
                     name,
+                    tls: false,
                 })
             }
             Endpoint::Unix(path) => {
@@ -92,9 +97,16 @@ impl Listener {
                         path: path.clone(),
                     },
                     name,
+                    tls: false,
                 })
             }
         }
+    }
+
+    /// Its peers begin with a TLS handshake, without STARTTLS.
+    pub fn with_tls(mut self) -> Listener {
+        self.tls = true;
+        self
     }
 
     /// The bound address, when it is a TCP socket.
@@ -115,6 +127,7 @@ impl Listener {
                 Ok(Accepted {
                     stream: Box::new(stream),
                     peer,
+                    tls: self.tls,
                 })
             }
             Kind::Unix { listener, .. } => {
@@ -122,6 +135,7 @@ impl Listener {
                 Ok(Accepted {
                     stream: Box::new(stream),
                     peer: Peer::Trusted,
+                    tls: false,
                 })
             }
         }

@@ -1,7 +1,7 @@
 //! The time before login: short lines, no literals, no files, and the AUTHENTICATE exchange
 //! (spec: csync 1.3). A stranger costs a few kilobytes and cannot make us keep what they send.
 
-use super::auth::{Authenticator, Authority, Identity, Progress};
+use super::auth::{Authenticator, Authority, Identity, Progress, Shield};
 use super::base64;
 
 /// The longest line a stranger may send; a SCRAM message has some 200 octets.
@@ -72,10 +72,17 @@ pub(crate) enum Answer {
 
 const BAD_PROTOCOL: &str = "bad protocol / cancel";
 
+/// To see what would be offered under TLS.
+const ENCRYPTED: Shield = Shield {
+    strength: 256,
+    certificate: None,
+};
+
 impl Exchange {
     /// Begins: `AUTHENTICATE mechanism [initial]`.
     pub(crate) fn begin(
         authority: Option<&dyn Authority>,
+        shield: &Shield,
         mechanism: String,
         initial: Option<&str>,
     ) -> Answer {
@@ -87,10 +94,15 @@ impl Exchange {
                 detail,
             }
         };
-        let offered = authority.filter(|authority| authority.mechanisms().contains(&mechanism));
-        let Some(authority) = offered else {
-            let detail = "mechanism not offered".to_owned();
-            return failed(mechanism, "no mechanism available", detail);
+        let offers = |shield: &Shield| {
+            authority.filter(|authority| authority.mechanisms(shield).contains(&mechanism))
+        };
+        let Some(authority) = offers(shield) else {
+            let text = match offers(&ENCRYPTED) {
+                Some(_) => "encryption needed to use mechanism",
+                None => "no mechanism available",
+            };
+            return failed(mechanism, text, "mechanism not offered".to_owned());
         };
         let initial = match initial {
             None => None,
@@ -100,7 +112,7 @@ impl Exchange {
                 None => return failed(mechanism, BAD_PROTOCOL, "invalid base64".to_owned()),
             },
         };
-        match authority.begin() {
+        match authority.begin(shield) {
             Ok(mut authenticator) => {
                 let progress = authenticator.start(&mechanism, initial.as_deref());
                 Exchange {

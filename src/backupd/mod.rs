@@ -3,6 +3,7 @@
 //! ```text
 //! server      listens, counts, stops                                             (async)
 //! connection  one small task per peer: read, hand over, write                    (async)
+//! tls         the handshake, from the certificates of imapd.conf                 (async)
 //! channel     COMPRESS DEFLATE, or nothing, around a session                     (bytes in, bytes out)
 //! session     login, then commands; each line answered in order                  (bytes in, bytes out)
 //!   login       short lines, AUTHENTICATE: auth, sasl, base64
@@ -10,7 +11,7 @@
 //!     service     what GET and APPLY mean for the store
 //! ```
 //!
-//! Only `server` and `connection` know tokio. A session is synchronous and is moved into a blocking
+//! Only `server`, `endpoint`, `connection` and `tls` know tokio. A session is synchronous and is moved into a blocking
 //! thread while it has work, so an idle peer costs a task and a few kilobytes, and a test feeds byte
 //! strings. Nothing here knows files of the store; that begins behind [`service::Service`].
 
@@ -29,6 +30,7 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod staging;
+pub mod tls;
 mod verb;
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Accepts connections, counts them, and stops gracefully.
 //!
-//! TLS, systemd and master(8) sockets will be further kinds of [`Listener`]; the sessions stay as they
-//! are.
+//! systemd and master(8) sockets will be further kinds of [`Listener`]; the sessions stay as they are.
 
 use std::future::Future;
 use std::io;
@@ -79,16 +78,22 @@ pub async fn run(
 }
 
 /// Serves one peer on an open stream (standard input and output, a test's pipe).
-pub async fn serve_one<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn serve_one<S>(
     stream: S,
     peer: Peer,
     settings: Arc<Settings>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
-) {
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
+{
     let (stop, stopped) = watch::channel(false);
-    let session = Session::new(settings, peer);
-    let served = connection::serve(stream, session, limits.patience(), stopped);
+    let accepted = Accepted {
+        stream: Box::new(stream),
+        peer,
+        tls: false,
+    };
+    let served = connection::serve(accepted, settings, limits.patience(), stopped);
     tokio::pin!(served);
     tokio::select! {
         () = &mut served => return,
@@ -132,7 +137,8 @@ impl Acceptor {
         }
     }
 
-    fn start(&self, Accepted { stream, peer }: Accepted) {
+    fn start(&self, accepted: Accepted) {
+        let peer = accepted.peer;
         let address = match peer {
             Peer::Address(address) => Some(address),
             Peer::Trusted => None,
@@ -141,15 +147,15 @@ impl Acceptor {
             Ok(place) => place,
             Err(reason) => {
                 tracing::warn!("{peer}: refused, {reason}");
-                tokio::spawn(refuse(stream, reason));
+                tokio::spawn(refuse(accepted, reason));
                 return;
             }
         };
-        let session = Session::new(Arc::clone(&self.settings), peer);
+        let settings = Arc::clone(&self.settings);
         let (patience, stop) = (self.limits.patience(), self.stop.clone());
         let alive = self.alive.clone();
         tokio::spawn(async move {
-            connection::serve(stream, session, patience, stop).await;
+            connection::serve(accepted, settings, patience, stop).await;
             drop((place, alive));
         });
     }
@@ -160,7 +166,15 @@ impl Acceptor {
     }
 }
 
-async fn refuse(mut stream: impl AsyncWrite + Unpin, reason: &'static str) {
+async fn refuse(
+    Accepted {
+        mut stream, tls, ..
+    }: Accepted,
+    reason: &'static str,
+) {
+    if tls {
+        return;
+    }
     let line = format!("* BYE {reason}\r\n");
     // It is a courtesy.
     let _ = timeout(Duration::from_secs(1), stream.write_all(line.as_bytes())).await;

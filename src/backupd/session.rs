@@ -11,11 +11,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::auth::{Admins, Authority, Identity};
+use super::auth::{Admins, Authority, Identity, Shield};
 use super::commands::Commands;
 use super::login::{Answer, Exchange, ShortLine, ShortLines};
 use super::service::ServiceFactory;
 use super::staging::Budget;
+use super::tls::TlsServer;
 use super::verb::{self, UNRECOGNIZED};
 use crate::csync::command::{Command, CommandError, parse_command};
 
@@ -39,6 +40,8 @@ pub struct Settings {
     pub admins: Admins,
     /// Checks passwords; without one only trusted peers get in.
     pub authority: Option<Box<dyn Authority>>,
+    /// Makes STARTTLS and implicit TLS possible.
+    pub tls: Option<TlsServer>,
     /// Option `failedloginpause`.
     pub failed_login_pause: Duration,
     /// Where bodies and long lines are spooled (option `backup_staging_path`).
@@ -70,6 +73,8 @@ pub enum Next {
     Read,
     /// Go on, both directions compressed from the next octet on.
     Compress,
+    /// Go on with a TLS handshake, then with [`Session::secured`].
+    StartTls,
     /// Hang up.
     Close,
 }
@@ -88,6 +93,7 @@ pub struct Session {
     settings: Arc<Settings>,
     peer: Peer,
     phase: Phase,
+    shield: Shield,
     compressed: bool,
     delay: Duration,
 }
@@ -119,6 +125,7 @@ impl Session {
             settings,
             peer,
             phase,
+            shield: Shield::default(),
             compressed: false,
             delay: Duration::ZERO,
         }
@@ -128,11 +135,15 @@ impl Session {
     pub fn greet(&mut self, out: &mut Vec<u8>) {
         match self.peer {
             Peer::Address(_) => {
-                let mechanisms = self.settings.authority.as_ref().map(|a| a.mechanisms());
+                let authority = self.settings.authority.as_ref();
+                let mechanisms = authority.map(|authority| authority.mechanisms(&self.shield));
                 if let Some(mechanisms) = mechanisms.filter(|names| !names.is_empty()) {
                     out.extend_from_slice(b"* SASL ");
                     out.extend_from_slice(mechanisms.join(" ").as_bytes());
                     out.extend_from_slice(b"\r\n");
+                }
+                if self.offers_starttls() {
+                    out.extend_from_slice(b"* STARTTLS\r\n");
                 }
                 out.extend_from_slice(b"* COMPRESS DEFLATE\r\n");
             }
@@ -147,9 +158,22 @@ impl Session {
         out.extend_from_slice(banner.as_bytes());
     }
 
-    /// The other end.
-    pub fn peer(&self) -> Peer {
-        self.peer
+    /// The TLS handshake is done: begin anew, with the banner. What the peer said before in clear text
+    /// is forgotten.
+    pub fn secured(&mut self, shield: Shield, out: &mut Vec<u8>) {
+        self.shield = shield;
+        if let Phase::Stranger(stranger) = &mut self.phase {
+            *stranger = Stranger {
+                received: stranger.received,
+                failed: stranger.failed,
+                ..Stranger::default()
+            };
+        }
+        self.greet(out);
+    }
+
+    fn offers_starttls(&self) -> bool {
+        self.settings.tls.is_some() && self.shield.strength == 0
     }
 
     /// The peer is still to be told apart from a stranger; the connection limits the time for that.
@@ -176,7 +200,7 @@ impl Session {
         match next {
             Next::Compress => self.compressed = true,
             Next::Close => self.close(),
-            Next::Read => {}
+            Next::Read | Next::StartTls => {}
         }
         Step {
             next,
@@ -242,7 +266,7 @@ impl Session {
         match parse_command(text) {
             Ok(Command::Authenticate { mech, initial }) => {
                 let authority = self.settings.authority.as_deref();
-                let answer = Exchange::begin(authority, mech, initial.as_deref());
+                let answer = Exchange::begin(authority, &self.shield, mech, initial.as_deref());
                 return self.answer(answer, out);
             }
             Ok(Command::Get(_) | Command::Apply(_))
@@ -256,6 +280,16 @@ impl Session {
                 return Next::Close;
             }
             Ok(Command::Compress(algorithm)) => return compress(&algorithm, self.compressed, out),
+            Ok(Command::Starttls) if self.offers_starttls() && self.compressed => {
+                reply(out, format_args!("BAD STARTTLS comes before COMPRESS"));
+            }
+            Ok(Command::Starttls) if self.offers_starttls() => {
+                reply(out, format_args!("OK Begin TLS negotiation now"));
+                return Next::StartTls;
+            }
+            Ok(Command::Starttls) if self.shield.strength > 0 => {
+                reply(out, format_args!("NO TLS already active"));
+            }
             Ok(
                 Command::Starttls | Command::Restore { .. } | Command::Unknown(_) | Command::Empty,
             ) => reply(out, format_args!("BAD {UNRECOGNIZED}")),
@@ -279,7 +313,11 @@ impl Session {
                 identity,
             } => {
                 self.logged_in(&mechanism, &identity);
-                reply(out, format_args!("OK Success (no protection)"));
+                let protection = match self.shield.strength {
+                    0 => "no",
+                    _ => "tls",
+                };
+                reply(out, format_args!("OK Success ({protection} protection)"));
             }
             Answer::Failed {
                 mechanism,
@@ -306,7 +344,11 @@ impl Session {
     fn logged_in(&mut self, mechanism: &str, identity: &Identity) {
         let user = self.settings.admins.canonical(&identity.authorized);
         let user = user.escape_default();
-        tracing::info!("login: {} {user} {mechanism} User logged in", self.peer);
+        let tls = if self.shield.strength > 0 { "+TLS" } else { "" };
+        tracing::info!(
+            "login: {} {user} {mechanism}{tls} User logged in",
+            self.peer
+        );
         self.phase = if self.settings.admins.admit(identity) {
             Phase::Admin(Box::new(Commands::new(&self.settings)))
         } else {

@@ -19,7 +19,7 @@ impl Rig {
     }
 
     fn channel(&self, peer: Peer) -> Channel {
-        Channel::open(self.session(peer), &mut Vec::new())
+        Channel::new(self.session(peer))
     }
 
     /// What a fresh peer gets for `input`, which may come in pieces of `size`.

@@ -28,6 +28,7 @@ impl Rig {
             trusted_user: "cyrus".into(),
             admins: Admins::new(&["repl".into(), "cyrus".into()], true),
             authority: Some(Box::new(Passwords::new())),
+            tls: None,
             failed_login_pause: PAUSE,
             staging_path: dir.path().to_owned(),
             staging_memory: 1000,

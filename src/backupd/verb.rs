@@ -6,8 +6,8 @@ pub(crate) const UNRECOGNIZED: &str = "IMAP_PROTOCOL_ERROR Unrecognized command"
 /// The answer to an empty line, or one that starts with a space.
 pub(crate) const NULL_COMMAND: &str = "Null command";
 
-/// Of STARTTLS, C knows nothing either unless it advertised it (capture 51); RESTORE is for live servers.
-const KNOWN: [&str; 7] = [
+/// RESTORE is for live servers.
+const KNOWN: [&str; 8] = [
     "NOOP",
     "RESTART",
     "EXIT",
@@ -15,6 +15,7 @@ const KNOWN: [&str; 7] = [
     "APPLY",
     "COMPRESS",
     "AUTHENTICATE",
+    "STARTTLS",
 ];
 const LONGEST: usize = "AUTHENTICATE".len();
 
@@ -63,7 +64,7 @@ mod tests {
             ("", Err(NULL_COMMAND)),
             ("exit", Ok(())),
             ("RESTORE", Err(UNRECOGNIZED)),
-            ("STARTTLS", Err(UNRECOGNIZED)),
+            ("starttls", Ok(())),
         ] {
             assert_eq!(judge(line.as_bytes()), verdict, "{line}");
         }

@@ -1,7 +1,7 @@
 //! `backupd`: the csync server as a program. Reads the options, becomes the Cyrus user, listens until it
 //! is told to stop.
 //!
-//! TLS, systemd, master(8), syslog and metrics are not here yet.
+//! systemd, master(8), syslog and metrics are not here yet.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,15 +14,17 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{SockaddrStorage, getpeername};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use cyrusbackup::backupd::auth::{Admins, Authority};
+use cyrusbackup::backupd::auth::{Admins, Authority, Shield};
 use cyrusbackup::backupd::sasl::{Sasl, SaslOptions};
 use cyrusbackup::backupd::server::{
     self, Endpoint, Limits, Listener, Peer, ServiceFactory, Settings,
 };
 use cyrusbackup::backupd::service::StoreService;
 use cyrusbackup::backupd::staging::Budget;
+use cyrusbackup::backupd::tls::TlsServer;
 use cyrusbackup::config::{Config, DEFAULT_PATH, identity};
 use cyrusbackup::store::Placement;
+use cyrusbackup::types::VirtDomains;
 
 /// Memory for staged bodies: per connection, and of all connections together.
 const STAGING_MEMORY: u64 = 16 << 20;
@@ -35,7 +37,7 @@ const IMPATIENT: i32 = 75;
 /// Receives backups from Cyrus sync_client over the csync protocol
 #[derive(Parser)]
 #[command(name = "backupd", version)]
-#[command(group = ArgGroup::new("how").required(true).args(["listen", "stdio"]))]
+#[command(group = ArgGroup::new("how").required(true).multiple(true).args(["listen", "listen_tls", "stdio"]))]
 struct Options {
     /// imapd.conf
     #[arg(short = 'C', value_name = "FILE", default_value = DEFAULT_PATH)]
@@ -45,6 +47,10 @@ struct Options {
     /// socket /PATH is trusted as administrator
     #[arg(long, value_name = "ADDRESS:PORT|/PATH")]
     listen: Vec<Endpoint>,
+
+    /// As --listen, for clients that speak TLS from the first octet instead of STARTTLS
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen_tls: Vec<Endpoint>,
 
     /// Connections at a time, in all
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
@@ -59,7 +65,7 @@ struct Options {
     login_timeout: u64,
 
     /// Serve one client on standard input and output, trusted unless that is a network socket
-    #[arg(short = 'X')]
+    #[arg(short = 'X', conflicts_with_all = ["listen", "listen_tls"])]
     stdio: bool,
 }
 
@@ -100,9 +106,7 @@ fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
     let peer = standard_peer();
     let networked = match options.stdio {
         true => matches!(peer, Peer::Address(_)),
-        false => options
-            .listen
-            .iter()
+        false => (options.listen.iter().chain(&options.listen_tls))
             .any(|endpoint| matches!(endpoint, Endpoint::Tcp(_))),
     };
     let settings = Arc::new(settings(&config, networked)?);
@@ -120,11 +124,13 @@ fn serve(options: &Options, config: Config) -> anyhow::Result<()> {
             return Ok(());
         }
         let mut listeners = Vec::new();
-        for endpoint in &options.listen {
+        let clear = options.listen.iter().map(|endpoint| (endpoint, false));
+        let secure = options.listen_tls.iter().map(|endpoint| (endpoint, true));
+        for (endpoint, tls) in clear.chain(secure) {
             let listener = Listener::bind(endpoint).await;
             let listener = listener.with_context(|| format!("cannot listen on {endpoint}"))?;
             tracing::info!("listening on {listener}");
-            listeners.push(listener);
+            listeners.push(if tls { listener.with_tls() } else { listener });
         }
         server::run(listeners, settings, limits, shutdown).await;
         Ok(())
@@ -139,6 +145,7 @@ fn settings(config: &Arc<Config>, networked: bool) -> anyhow::Result<Settings> {
         true => Some(authority(config)?),
         false => None,
     };
+    let tls = TlsServer::load(&config.tls).context("TLS cannot be used")?;
     Ok(Settings {
         servername: config.servername.clone(),
         trusted_user: config
@@ -147,6 +154,7 @@ fn settings(config: &Arc<Config>, networked: bool) -> anyhow::Result<Settings> {
             .unwrap_or_else(|| "cyrus".to_owned()),
         admins: Admins::new(&config.admins, config.username_tolower),
         authority,
+        tls,
         failed_login_pause: Duration::from_secs(config.failedloginpause),
         staging_path: config.backup_staging_path.clone(),
         staging_memory: STAGING_MEMORY,
@@ -162,11 +170,24 @@ fn authority(config: &Arc<Config>) -> anyhow::Result<Box<dyn Authority>> {
         servername: config.servername.clone(),
         allow_plaintext: config.allowplaintext,
         minimum_layer: config.sasl_minimum_layer,
+        tls_required: config.tls.required,
+        realms: match config.namespace.virtdomains {
+            VirtDomains::Off => Some(config.loginrealms.clone()),
+            VirtDomains::Userid | VirtDomains::On => None,
+        },
         lookup: Box::new(move |plugin, option| {
             lookup.sasl_option(plugin, option).map(str::to_owned)
         }),
     })?;
-    if sasl.mechanisms().is_empty() {
+    let under_tls = Shield {
+        strength: 256,
+        certificate: None,
+    };
+    let possible = match config.tls.server_cert {
+        Some(_) => sasl.mechanisms(&under_tls),
+        None => sasl.mechanisms(&Shield::default()),
+    };
+    if possible.is_empty() {
         tracing::warn!(
             "no login is possible: SASL offers neither PLAIN, LOGIN nor SCRAM; see sasl_mech_list and \
              allowplaintext in imapd.conf, and whether libsasl2-modules is installed"

@@ -12,6 +12,9 @@ use cyrusbackup::fs::guard::StoreDir;
 use cyrusbackup::fs::options::{OptionError, Options, Spec};
 use cyrusbackup::fs::run::{self, Plan, Settings};
 use cyrusbackup::fs::syslog::Syslog;
+use cyrusbackup::select::Clock;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tracing_subscriber::EnvFilter;
 
 /// Exit codes of mount(8).
@@ -30,8 +33,9 @@ struct Args {
     spec: String,
     /// Where to show it
     dir: PathBuf,
-    /// Options with commas between: config=FILE, lock=hold|none, wait=SECONDS, allow_other, uid=N,
-    /// gid=N, umask=OCTAL, nonempty, foreground, and those of mount(8)
+    /// Options with commas between: config=FILE, lock=hold|none, wait=SECONDS, at=TIME,
+    /// layout=eml|maildir, chunks=gz|plain, cache=MEGABYTES, allow_other, uid=N, gid=N,
+    /// umask=OCTAL, nonempty, foreground, and those of mount(8)
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
     /// imapd.conf [default: /etc/imapd.conf]; not needed for file:PATH
@@ -106,7 +110,11 @@ fn mount(args: &Args, options: Options) -> Result<()> {
     }
     let settings = settings(&Spec::parse(&args.spec), options.config.as_deref())?;
     let foreground = options.foreground;
-    let plan = Plan::new(&args.spec, &args.dir, options, settings)?;
+    let clock = Clock {
+        now: Timestamp::now().as_second(),
+        zone: TimeZone::system(),
+    };
+    let plan = Plan::new(&args.spec, &args.dir, options, settings, clock)?;
     if args.fake {
         return Ok(());
     }

@@ -15,9 +15,9 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 
-use super::FsError;
-use super::attr::{Attr, Kind};
-use super::ops::{Entry, Ops, Statfs};
+use crate::view::ViewError;
+use crate::view::attr::{Attr, Kind};
+use crate::view::ops::{Entry, Ops, Statfs};
 
 /// How long the kernel may believe what it was told: nothing changes before the unmount.
 const TTL: Duration = Duration::from_secs(24 * 3600);
@@ -77,7 +77,7 @@ impl Adapter {
     }
 
     /// Logs what needs to be, and gives the errno.
-    fn fail(&self, request: &str, ino: INodeNo, error: &FsError) -> Errno {
+    fn fail(&self, request: &str, ino: INodeNo, error: &ViewError) -> Errno {
         self.ops.complain(request, ino.0, error);
         Errno::from_i32(error.errno())
     }
@@ -108,7 +108,7 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         // All our names are UTF-8, so another name is no file of ours.
-        let name = name.to_str().ok_or(FsError::NotFound);
+        let name = name.to_str().ok_or(ViewError::NotFound);
         match name.and_then(|name| self.ops.lookup(parent.0, name)) {
             Ok(attr) => reply.entry(&TTL, &self.attr(&attr), GENERATION),
             Err(error) => reply.error(self.fail("lookup", parent, &error)),
@@ -206,7 +206,7 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let name = name.to_str().ok_or(FsError::NoAttribute);
+        let name = name.to_str().ok_or(ViewError::NoAttribute);
         let value = name.and_then(|name| self.ops.getxattr(ino.0, name));
         self.reply_xattr(ino, value, size, reply);
     }
@@ -221,12 +221,12 @@ impl Adapter {
     fn reply_xattr(
         &self,
         ino: INodeNo,
-        value: Result<Vec<u8>, FsError>,
+        value: Result<Vec<u8>, ViewError>,
         size: u32,
         reply: ReplyXattr,
     ) {
         let value = value.and_then(|value| match value.len() > size as usize && size > 0 {
-            true => Err(FsError::Range),
+            true => Err(ViewError::Range),
             false => Ok(value),
         });
         match value {

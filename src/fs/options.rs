@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::view::mails::Layout;
+use crate::view::open::LockMode;
+use crate::view::tree::Shape;
+
 /// What is to be mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spec {
@@ -27,16 +31,6 @@ impl Spec {
     }
 }
 
-/// Whether the backup's lock is held while it is mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LockMode {
-    /// From first use to unmount: backupd and C's tools wait or say "locked".
-    #[default]
-    Hold,
-    /// Not at all: a snapshot is shown while the backup may grow.
-    None,
-}
-
 /// The options after `-o`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
@@ -46,6 +40,12 @@ pub struct Options {
     pub lock: LockMode,
     /// `wait=SECONDS`: how long to try for a lock that somebody else holds; at first not at all.
     pub wait: Duration,
+    /// `at=TIME`: the backup as it was then; the text is read by whoever knows the clock.
+    pub at: Option<String>,
+    /// `layout=eml|maildir` and `chunks=gz|plain`
+    pub shape: Shape,
+    /// `cache=MEGABYTES`: memory for inflated messages of one backup.
+    pub cache: Option<usize>,
     /// `allow_other`: other users may enter; the kernel checks modes.
     pub allow_other: bool,
     /// `uid=`: owner shown, instead of the user who mounts.
@@ -103,6 +103,18 @@ impl Options {
             ("lock", Some("hold")) => self.lock = LockMode::Hold,
             ("lock", Some("none")) => self.lock = LockMode::None,
             ("lock", value) => return bad("lock", "hold or none", value),
+            ("at", Some(time)) if !time.is_empty() => self.at = Some(time.to_owned()),
+            ("at", value) => return bad("at", "a time", value),
+            ("layout", Some("eml")) => self.shape.layout = Layout::Eml,
+            ("layout", Some("maildir")) => self.shape.layout = Layout::Maildir,
+            ("layout", value) => return bad("layout", "eml or maildir", value),
+            ("chunks", Some("gz")) => self.shape.plain_chunks = false,
+            ("chunks", Some("plain")) => self.shape.plain_chunks = true,
+            ("chunks", value) => return bad("chunks", "gz or plain", value),
+            ("cache", value) => {
+                let megabytes = number("cache", "a number of megabytes", value, 10)?;
+                self.cache = Some(megabytes as usize);
+            }
             ("wait", value) => {
                 let seconds = number("wait", "a number of seconds", value, 10)?;
                 self.wait = Duration::from_secs(seconds.into());
@@ -231,12 +243,19 @@ mod tests {
     #[test]
     fn ours_are_understood() {
         let options = parse(
-            "rw,config=/etc/b.conf,lock=none,wait=30,allow_other,uid=7,gid=8,umask=027,nonempty",
+            "rw,config=/etc/b.conf,lock=none,wait=30,allow_other,uid=7,gid=8,umask=027,nonempty,\
+             at=2026-10-01,layout=maildir,chunks=plain,cache=7",
         );
         let expected = Options {
             config: Some("/etc/b.conf".into()),
             lock: LockMode::None,
             wait: Duration::from_secs(30),
+            at: Some("2026-10-01".to_owned()),
+            shape: Shape {
+                layout: Layout::Maildir,
+                plain_chunks: true,
+            },
+            cache: Some(7),
             allow_other: true,
             uid: Some(7),
             gid: Some(8),
@@ -287,6 +306,15 @@ mod tests {
                 "mount option \"umask\" needs three octal digits, not \"7777\"",
             ),
             ("config", "unknown mount option \"config\""),
+            ("at=", "mount option \"at\" needs a time, not \"\""),
+            (
+                "layout=mbox",
+                "mount option \"layout\" needs eml or maildir, not \"mbox\"",
+            ),
+            (
+                "chunks",
+                "mount option \"chunks\" needs gz or plain, not \"\"",
+            ),
         ] {
             assert_eq!(parse(list).unwrap_err().to_string(), text);
         }

@@ -12,13 +12,16 @@ use super::fuse::{Adapter, Owner};
 use super::guard::{self, GuardError, Mount, StoreDir};
 use super::identity::Identity;
 use super::mount::{self, Mounted};
-use super::ops::{Ops, Root};
 use super::options::{Options, Spec};
-use super::users::{Account, Users};
-use super::view::{View, ViewConfig};
-use super::{FsError, inode, open};
+use crate::select::{Clock, NotATime};
 use crate::types::{BackupKey, Namespace};
-use inode::Blocks;
+use crate::view::inode::{self, Blocks};
+use crate::view::moments::Moments;
+use crate::view::open::{self, How};
+use crate::view::ops::{Ops, Root};
+use crate::view::tree::{Tree, TreeConfig};
+use crate::view::users::{Account, Users};
+use crate::view::{ViewError, names};
 
 /// Threads that answer the kernel, if there are so many processors.
 const THREADS: usize = 4;
@@ -44,7 +47,7 @@ pub enum RunError {
     Guard(#[from] GuardError),
     /// The backup cannot be opened.
     #[error(transparent)]
-    Backup(#[from] FsError),
+    Backup(#[from] ViewError),
     /// No backup of this name.
     #[error("no backup of {key} in {}", db.display())]
     NoBackup {
@@ -59,6 +62,9 @@ pub enum RunError {
     /// `remount` where nothing of ours is mounted.
     #[error("{} is no mount of cyrusbackup", .0.display())]
     NotMounted(PathBuf),
+    /// `at=` is no time, or one to come.
+    #[error("at={0}: {1}")]
+    BadTime(String, String),
     /// More users than inode numbers can tell apart.
     #[error("too many backups for one mount: mount users one by one")]
     TooMany,
@@ -87,6 +93,10 @@ pub struct Plan {
     dir: PathBuf,
     options: Options,
     settings: Settings,
+    /// What time it is.
+    clock: Clock,
+    /// The moment of `at=`, in unix seconds.
+    at: Option<i64>,
 }
 
 impl Plan {
@@ -100,8 +110,10 @@ impl Plan {
         dir: &Path,
         options: Options,
         mut settings: Settings,
+        clock: Clock,
     ) -> Result<Plan, RunError> {
         let mut spec = Spec::parse(source);
+        let at = moment(options.at.as_deref(), &clock)?;
         let dir = place(dir)?;
         if let Spec::File(path) = &mut spec {
             // The daemon's current directory is /.
@@ -125,6 +137,8 @@ impl Plan {
             dir,
             options,
             settings,
+            clock,
+            at,
         })
     }
 
@@ -138,7 +152,10 @@ impl Plan {
             let signals = daemon::hold_signals().map_err(RunError::io("signals"))?;
             daemon::raise_file_limit();
             let identity = self.identity()?;
-            let ops = Arc::new(Ops::new(self.root()?));
+            let how = self.how();
+            let opener = Box::new(move |path: &Path, at| open::open(path, how, Some(at)));
+            let moments = Moments::new(self.clock.clone(), opener);
+            let ops = Arc::new(Ops::new(self.root()?, moments));
             let adapter = Adapter::new(ops, self.owner());
             let (session, mounted) = self.mount(identity, adapter)?;
             let unmount = mounted.clone();
@@ -188,24 +205,35 @@ impl Plan {
             Spec::All => {
                 let accounts = open::all(self.catalog())?.into_iter();
                 let accounts = accounts.map(|(key, path)| account(key, path)).collect();
-                let (lock, wait) = (self.options.lock, self.options.wait);
-                let opener = Box::new(move |path: &Path| open::open(path, lock, wait));
-                let users = Users::new(accounts, self.settings.namespace.clone(), opener);
+                let (how, at) = (self.how(), self.at);
+                let opener = Box::new(move |path: &Path| open::open(path, how, at));
+                let namespace = self.settings.namespace.clone();
+                let (shape, past) = (self.options.shape, at.is_some());
+                let users = Users::new(accounts, namespace, shape, past, opener);
                 users.map(Box::new).map(Root::Many).ok_or(RunError::TooMany)
             }
         }
     }
 
     fn sole(&self, path: &Path, key: Option<&str>) -> Result<Root, RunError> {
-        let source = open::open(path, self.options.lock, self.options.wait)?;
-        let config = ViewConfig {
+        let source = open::open(path, self.how(), self.at)?;
+        let config = TreeConfig {
             key,
             namespace: &self.settings.namespace,
+            shape: self.options.shape,
+            past: self.at.is_some(),
             parent: inode::ROOT,
             time: None,
         };
-        let view = View::open(source, &config, |_| Some(Blocks::Sole))?;
+        let view = Tree::open(source, &config, |_| Some(Blocks::Sole))?;
         Ok(Root::Sole(Arc::new(view)))
+    }
+
+    fn how(&self) -> How {
+        How {
+            lock: self.options.lock,
+            wait: self.options.wait,
+        }
     }
 
     fn catalog(&self) -> &Path {
@@ -245,6 +273,19 @@ impl Plan {
                 Err(RunError::io(what())(error))
             }
         }
+    }
+}
+
+/// The moment that `at=` means.
+fn moment(at: Option<&str>, clock: &Clock) -> Result<Option<i64>, RunError> {
+    let Some(text) = at else { return Ok(None) };
+    let bad = |why: String| RunError::BadTime(text.to_owned(), why);
+    let time = clock
+        .parse(text)
+        .map_err(|e: NotATime| bad(e.to_string()))?;
+    match time > clock.now {
+        true => Err(bad(format!("{} has not come yet", names::compact(time)))),
+        false => Ok(Some(time)),
     }
 }
 

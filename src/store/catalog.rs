@@ -119,7 +119,8 @@ impl Catalog {
         self.change(|transaction| {
             let mut passed = Vec::new();
             for change in changes {
-                if !self.carry_out(change, transaction)? {
+                let done = self.found(&change.key, transaction)? == change.after;
+                if !done && !self.carry_out(change, transaction)? {
                     passed.push(change.key.clone());
                 }
             }

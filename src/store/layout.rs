@@ -62,11 +62,7 @@ pub fn escape(key: &BackupKey) -> String {
 /// The key that a data file's name tells; `None` when the name was cut, or is no data file's.
 /// C escapes nothing, so for its files the answer is a guess when the key has a `%`.
 pub fn key_of(file_name: &str) -> Option<BackupKey> {
-    let (name, suffix) = file_name.rsplit_once('_')?;
-    let is_suffix = suffix.len() == SUFFIX && suffix.bytes().all(|b| b.is_ascii_alphanumeric());
-    if !is_suffix || name.is_empty() || name.contains(CUT) {
-        return None;
-    }
+    let name = name_part(file_name).filter(|name| !name.contains(CUT))?;
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -82,6 +78,18 @@ pub fn key_of(file_name: &str) -> Option<BackupKey> {
         }
     }
     BackupKey::from_userid(&String::from_utf8(bytes).ok()?).ok()
+}
+
+/// The file is called as data files are.
+pub fn is_data_name(file_name: &str) -> bool {
+    name_part(file_name).is_some()
+}
+
+/// What stands before `_XXXXXX`.
+fn name_part(file_name: &str) -> Option<&str> {
+    let (name, suffix) = file_name.rsplit_once('_')?;
+    let is_suffix = suffix.len() == SUFFIX && suffix.bytes().all(|b| b.is_ascii_alphanumeric());
+    (is_suffix && !name.is_empty()).then_some(name)
 }
 
 /// Creates an empty data file for a new backup, mode 0600, under a name nobody has used; file and

@@ -26,22 +26,29 @@
 //! | `.tmp…` beside a data file (crash while a mark was set) | nobody; it is a few bytes |
 //! | a DIRTY backups.db | the next call of [`catalog`] |
 
+pub mod administer;
 pub mod appender;
 pub mod backup;
 pub mod catalog;
+mod coverage;
 mod data_file;
 pub mod entry;
 mod error;
+mod family;
 mod hash;
+pub mod header;
 pub mod index;
 pub mod layout;
 pub mod lock;
 pub mod marks;
 pub mod member;
+pub mod owner;
 pub mod partition;
 mod placement;
 pub mod rebuild;
+pub mod reconstruct;
 mod recover;
+mod rename_user;
 mod replay;
 mod resync;
 pub mod scan;

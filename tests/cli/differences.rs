@@ -13,8 +13,17 @@ fn documented_and_tested() {
         .filter_map(|line| line.strip_prefix("### ")?.split(' ').next())
         .collect();
     let mut tested = Vec::new();
-    for name in ["ctl_backups.rs", "cyr_backup.rs", "damage.rs"] {
-        let source = fs::read_to_string(root.join("tests/cli").join(name)).unwrap();
+    let tools = [
+        "administer.rs",
+        "ctl_backups.rs",
+        "cyr_backup.rs",
+        "damage.rs",
+        "find.rs",
+    ]
+    .map(|name| format!("cli/{name}"));
+    let service = ["security.rs"].map(|name| format!("service/{name}"));
+    for name in tools.iter().chain(&service) {
+        let source = fs::read_to_string(root.join("tests").join(name)).unwrap();
         let numbers = source
             .split(|c: char| !c.is_ascii_alphanumeric())
             .filter(|word| word.starts_with('D') && word.len() > 1)
@@ -24,7 +33,7 @@ fn documented_and_tested() {
     for number in &documented {
         assert!(
             tested.iter().any(|t| t == number),
-            "{number} has no test in tests/cli"
+            "{number} has no test in tests/cli or tests/service"
         );
     }
     for number in &tested {

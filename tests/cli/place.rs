@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use cyrusbackup::store::catalog::Catalog;
@@ -51,6 +52,37 @@ impl Place {
         }
         place.give("conf/backups.db");
         Some(place)
+    }
+
+    /// More lines for imapd.conf, in the place of those said before; `@B@` is the directory.
+    pub fn configure(&self, options: &str) {
+        self.instance.configure(options);
+    }
+
+    /// Makes directories that the user cyrus owns.
+    pub fn mkdir(&self, name: &str) {
+        let mut path = String::new();
+        for component in name.split('/') {
+            path.push_str(component);
+            if !self.path(&path).is_dir() {
+                fs::create_dir(self.path(&path)).unwrap();
+                self.give(&path);
+            }
+            path.push('/');
+        }
+    }
+
+    /// backups.db.
+    pub fn catalog(&self) -> Catalog {
+        Catalog::new(self.path("conf/backups.db"))
+    }
+
+    /// Starts a command line with our tool, to be killed.
+    pub fn start(&self, line: &str) -> std::process::Child {
+        let (tool, words) = split(line);
+        let mut command = self.instance.command(our_binary(tool));
+        let silent = command.stdout(Stdio::null()).stderr(Stdio::null());
+        silent.args(words).spawn().unwrap()
     }
 
     /// A path below the directory.

@@ -17,6 +17,7 @@ mod folders;
 mod mounted;
 mod push;
 mod random;
+mod repair;
 mod rolling;
 mod same_source;
 mod state;

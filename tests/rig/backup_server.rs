@@ -28,6 +28,8 @@ enum Running {
 /// One backup partition with its backups.db, and at most one server over it.
 pub struct BackupServer {
     pub instance: Instance,
+    /// More arguments for our backupd.
+    pub args: Vec<String>,
     port: u16,
     running: Option<Running>,
 }
@@ -35,11 +37,18 @@ pub struct BackupServer {
 impl BackupServer {
     /// The directory and passwords; nothing runs yet.
     pub fn new(cyrus: Cyrus) -> BackupServer {
-        let instance = Instance::new(cyrus, "backup", OPTIONS);
+        BackupServer::with(cyrus, "")
+    }
+
+    /// The same with more lines in imapd.conf.
+    pub fn with(cyrus: Cyrus, options: &str) -> BackupServer {
+        let instance = Instance::new(cyrus, "backup", "");
+        instance.configure(&(OPTIONS.to_owned() + options));
         instance.add_password("repl", PASSWORD);
         instance.add_password("nobody", PASSWORD);
         BackupServer {
             instance,
+            args: Vec::new(),
             port: free_port(),
             running: None,
         }
@@ -93,6 +102,15 @@ impl BackupServer {
         match &self.running {
             Some(Running::Ours(child)) => child.id(),
             _ => panic!("our backupd does not run"),
+        }
+    }
+
+    /// The process that serves, or whose children do.
+    pub fn root_pid(&self) -> u32 {
+        match &self.running {
+            Some(Running::Ours(child)) => child.id(),
+            Some(Running::C { _master: master }) => master.pid(),
+            None => panic!("no server runs"),
         }
     }
 
@@ -241,11 +259,35 @@ impl BackupServer {
             .arg("-C")
             .arg(self.instance.conf())
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(&self.args)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()
             .expect("our backupd")
+    }
+
+    /// Waits until our backupd's log says this; panics after 20 s.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let log = fs::read_to_string(self.log()).unwrap_or_default();
+            if log.contains(text) {
+                return;
+            }
+            assert!(
+                std::time::Instant::now() < end,
+                "the log does not say {text:?}: {}",
+                tail(&log)
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Writes imapd.conf anew with these lines at its end.
+    pub fn set_options(&self, options: &str) {
+        self.instance.configure(&(OPTIONS.to_owned() + options));
     }
 
     /// What our backupd said.

@@ -1,4 +1,5 @@
-//! One Cyrus directory on a tmpfs: imapd.conf, passwords, data. It starts nothing.
+//! One Cyrus directory, on a tmpfs unless `RIG_DIR` names another place: imapd.conf, passwords, data. It starts
+//! nothing.
 
 use std::fs;
 use std::io::Write;
@@ -17,11 +18,11 @@ pub struct Instance {
 impl Instance {
     /// Makes the directory and writes imapd.conf: the common head, then `options` (`key: value` lines).
     pub fn new(cyrus: Cyrus, name: &str, options: &str) -> Instance {
-        let base = if Path::new("/dev/shm").is_dir() {
-            "/dev/shm"
-        } else {
-            "/tmp"
-        };
+        let base = std::env::var("RIG_DIR");
+        let base = base.unwrap_or_else(|_| match Path::new("/dev/shm").is_dir() {
+            true => "/dev/shm".to_owned(),
+            false => "/tmp".to_owned(),
+        });
         let mut dir = tempfile::Builder::new()
             .prefix(&format!("rig-{name}-"))
             .tempdir_in(base)
@@ -51,11 +52,16 @@ impl Instance {
 
     /// A user of the password file; the realm is `servername`.
     pub fn add_password(&self, user: &str, password: &str) {
+        self.add_password_in("localhost", user, password);
+    }
+
+    /// The same in another realm.
+    pub fn add_password_in(&self, realm: &str, user: &str, password: &str) {
         let file = self.dir().join("sasldb2");
         let mut child = self
             .cyrus
             .command("/usr/sbin/saslpasswd2", 0, 0)
-            .args(["-p", "-c", "-u", "localhost", "-f"])
+            .args(["-p", "-c", "-u", realm, "-f"])
             .args([file.as_os_str(), user.as_ref()])
             .stdin(Stdio::piped())
             .spawn()

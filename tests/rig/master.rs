@@ -56,6 +56,11 @@ impl Master {
             .for_each(|service| wait_for_banner(service.port));
         master
     }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Master {

@@ -17,6 +17,7 @@
 )]
 
 mod backup_server;
+mod certificates;
 mod csync;
 mod cyrus;
 mod imap;
@@ -32,6 +33,7 @@ mod source;
 mod transcript;
 
 pub use backup_server::{BackupServer, Engine};
+pub use certificates::Certificates;
 pub use csync::{Answer, Csync};
 pub use cyrus::{Cyrus, free_port, wait_for_banner};
 pub use imap::{Append, Fetched, Imap};
@@ -42,6 +44,6 @@ pub use mount::Mount;
 pub use process::{Output, our_binary, run};
 pub use proxy::{Proxy, Trigger};
 pub use rows::{Rows, Tolerate};
-pub use sieve::Sieve;
-pub use source::{ADMIN, PASSWORD, Source};
+pub use sieve::{Sieve, base64};
+pub use source::{ADMIN, PASSWORD, Rolling, Source};
 pub use transcript::{Acknowledged, Exchange, Transcript};

@@ -65,6 +65,10 @@ impl Source {
         self.imap(user)
     }
 
+    pub fn imap_port(&self) -> u16 {
+        self.imap_port
+    }
+
     pub fn admin(&self) -> Imap {
         self.imap(ADMIN)
     }
@@ -98,9 +102,13 @@ impl Source {
 
     /// From now on `sync_client` logs in with this mechanism only.
     pub fn force_mechanism(&self, mechanism: &str) {
-        let more = format!("force_sasl_client_mech: {mechanism}\n");
+        self.set_options(&format!("force_sasl_client_mech: {mechanism}\n"));
+    }
+
+    /// Writes imapd.conf anew with these lines at its end.
+    pub fn set_options(&self, more: &str) {
         self.instance
-            .configure(&(options(self.backup_port, PASSWORD, "repl") + &more));
+            .configure(&(options(self.backup_port, PASSWORD, "repl") + more));
     }
 
     /// A rolling `sync_client`, until dropped.

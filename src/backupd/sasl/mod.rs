@@ -11,19 +11,22 @@ mod library;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::ptr;
+use std::sync::Arc;
 
 pub use callbacks::Lookup;
 use callbacks::{Answers, Callback, connection_callbacks};
 pub use library::SaslError;
 use library::{Api, BADAUTH, CONTINUE, FAIL, NOUSER, OK, text};
 
-use super::auth::{Authenticator, Authority, Identity, Progress};
+use super::auth::{Authenticator, Authority, Identity, Progress, Shield};
 
 const SERVICE: &CStr = c"csync";
 
 const PROP_USERNAME: c_int = 0;
 const PROP_AUTHUSER: c_int = 16;
+const PROP_SSF_EXTERNAL: c_int = 100;
 const PROP_SEC_PROPS: c_int = 101;
+const PROP_AUTH_EXTERNAL: c_int = 102;
 
 const SEC_NOPLAINTEXT: c_uint = 0x0001;
 const SEC_NOANONYMOUS: c_uint = 0x0010;
@@ -36,6 +39,11 @@ pub struct SaslOptions {
     pub allow_plaintext: bool,
     /// No login below this strength of encryption (`sasl_minimum_layer`, bits).
     pub minimum_layer: u32,
+    /// No login at all on an unencrypted connection (`tls_required`).
+    pub tls_required: bool,
+    /// Realms whose users may come in besides our own (`loginrealms`); `None` = all, as with virtual
+    /// domains, where `admins` tells.
+    pub realms: Option<Vec<String>>,
     /// Answers (plugin, option) from imapd.conf (spec: ondisk 1.5).
     pub lookup: Lookup,
 }
@@ -46,7 +54,10 @@ pub struct Sasl {
     servername: CString,
     callbacks: &'static [Callback; 3],
     properties: SecurityProperties,
-    mechanisms: Vec<String>,
+    tls_required: bool,
+    realms: Option<Arc<[String]>>,
+    /// In clear text, and under TLS.
+    mechanisms: [Vec<String>; 2],
 }
 
 impl Sasl {
@@ -73,13 +84,21 @@ impl Sasl {
                 names: ptr::null(),
                 values: ptr::null(),
             },
-            mechanisms: Vec::new(),
+            tls_required: options.tls_required,
+            realms: options.realms.map(Into::into),
+            mechanisms: Default::default(),
         };
-        sasl.mechanisms = sasl.connection()?.mechanisms()?;
+        let strengths = [0, 256].map(|strength| Shield {
+            strength,
+            certificate: None,
+        });
+        for (at, shield) in strengths.iter().enumerate() {
+            sasl.mechanisms[at] = sasl.connection(shield)?.mechanisms()?;
+        }
         Ok(sasl)
     }
 
-    fn connection(&self) -> Result<Connection, SaslError> {
+    fn connection(&self, shield: &Shield) -> Result<Connection, SaslError> {
         let mut raw = ptr::null_mut();
         // SAFETY: all strings are NUL-terminated and outlive the call (the library copies them); null is
         // allowed where passed; `callbacks` lives for ever; `raw` receives the new connection.
@@ -96,7 +115,11 @@ impl Sasl {
             )
         };
         self.api.check("sasl_server_new", code)?;
-        let connection = Connection { api: self.api, raw };
+        let connection = Connection {
+            api: self.api,
+            raw,
+            realms: self.realms.clone(),
+        };
         // SAFETY: `raw` is a live connection; this property takes a pointer to exactly this structure,
         // which the library copies.
         let code = unsafe {
@@ -104,17 +127,27 @@ impl Sasl {
             (self.api.setprop)(connection.raw, PROP_SEC_PROPS, value)
         };
         self.api.check("sasl_setprop", code)?;
+        connection.shielded(shield)?;
         Ok(connection)
     }
 }
 
 impl Authority for Sasl {
-    fn mechanisms(&self) -> &[String] {
-        &self.mechanisms
+    fn mechanisms(&self, shield: &Shield) -> Vec<String> {
+        match (shield.strength, &shield.certificate) {
+            (0, _) if self.tls_required => Vec::new(),
+            (0, _) => self.mechanisms[0].clone(),
+            (_, None) => self.mechanisms[1].clone(),
+            // EXTERNAL is there only where a certificate is.
+            (_, Some(_)) => {
+                let listed = self.connection(shield).and_then(|mut c| c.mechanisms());
+                listed.unwrap_or_else(|_| self.mechanisms[1].clone())
+            }
+        }
     }
 
-    fn begin(&self) -> Result<Box<dyn Authenticator>, String> {
-        match self.connection() {
+    fn begin(&self, shield: &Shield) -> Result<Box<dyn Authenticator>, String> {
+        match self.connection(shield) {
             Ok(connection) => Ok(Box::new(connection)),
             Err(error) => Err(error.to_string()),
         }
@@ -125,6 +158,7 @@ impl Authority for Sasl {
 struct Connection {
     api: &'static Api,
     raw: *mut c_void,
+    realms: Option<Arc<[String]>>,
 }
 
 // SAFETY: a connection may move between threads as long as one uses it at a time; the library guards
@@ -132,6 +166,25 @@ struct Connection {
 unsafe impl Send for Connection {}
 
 impl Connection {
+    /// Tells the library what protects the connection.
+    fn shielded(&self, shield: &Shield) -> Result<(), SaslError> {
+        let strength: c_uint = shield.strength;
+        // SAFETY: `raw` is a live connection; this property takes a pointer to a number, which is copied.
+        let code = unsafe {
+            let value = (&raw const strength).cast();
+            (self.api.setprop)(self.raw, PROP_SSF_EXTERNAL, value)
+        };
+        self.api.check("sasl_setprop", code)?;
+        let Some(name) = &shield.certificate else {
+            return Ok(());
+        };
+        let name = CString::new(name.as_str()).map_err(|_| SaslError::ServerName)?;
+        // SAFETY: as above; this property takes a NUL-terminated string, which is copied.
+        let code =
+            unsafe { (self.api.setprop)(self.raw, PROP_AUTH_EXTERNAL, name.as_ptr().cast()) };
+        self.api.check("sasl_setprop", code)
+    }
+
     /// The mechanisms of the library that need no security layer.
     fn mechanisms(&mut self) -> Result<Vec<String>, SaslError> {
         let mut list = ptr::null();
@@ -164,6 +217,12 @@ impl Connection {
     fn progress(&mut self, code: c_int, out: *const c_char, len: c_uint) -> Progress {
         match code {
             OK => match (self.property(PROP_AUTHUSER), self.property(PROP_USERNAME)) {
+                (Some(authenticated), _) if !self.is_from_our_realms(&authenticated) => {
+                    Progress::Failed {
+                        reply: self.api.error_text(BADAUTH),
+                        detail: format!("cross-realm login {authenticated} denied"),
+                    }
+                }
                 (Some(authenticated), Some(authorized)) => Progress::Done(Identity {
                     authenticated,
                     authorized,
@@ -178,6 +237,14 @@ impl Connection {
             }),
             _ => self.failed(code),
         }
+    }
+
+    /// The library leaves our own realm out of names, so one that is there is another's.
+    fn is_from_our_realms(&self, user: &str) -> bool {
+        let (Some(realms), Some((_, realm))) = (&self.realms, user.split_once('@')) else {
+            return true;
+        };
+        realms.iter().any(|ours| ours.eq_ignore_ascii_case(realm))
     }
 
     fn failed(&mut self, code: c_int) -> Progress {
@@ -265,7 +332,7 @@ impl Input {
 
 fn is_offered(mechanism: &str) -> bool {
     let scram = mechanism.starts_with("SCRAM-") && !mechanism.ends_with("-PLUS");
-    scram || mechanism == "PLAIN" || mechanism == "LOGIN"
+    scram || ["PLAIN", "LOGIN", "EXTERNAL"].contains(&mechanism)
 }
 
 /// `sasl_security_properties_t`.
@@ -293,6 +360,7 @@ mod tests {
         let all = "PLAIN LOGIN SCRAM-SHA-1 SCRAM-SHA-256 SCRAM-SHA-1-PLUS DIGEST-MD5 CRAM-MD5 GSSAPI \
                    ANONYMOUS EXTERNAL NTLM";
         let offered: Vec<_> = all.split(' ').filter(|name| is_offered(name)).collect();
-        assert_eq!(offered, ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256"]);
+        let expected = ["PLAIN", "LOGIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "EXTERNAL"];
+        assert_eq!(offered, expected);
     }
 }

@@ -18,8 +18,8 @@ use crate::types::BackupKey;
 /// Backups open for appending in one connection; `sync_client -A` walks over all users without
 /// ever saying RESTART (spec: csync 8.6).
 const MOST_OPEN: usize = 8;
-/// How long to wait for another connection to let go before saying LOCKED.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long to wait for another connection before saying LOCKED: longer than an idle one keeps its locks.
+const PATIENCE: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The backups of one connection.

@@ -20,7 +20,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::{Result, StoreError};
 
 pub use rows::{
-    ChunkRow, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow, SubscriptionRow,
+    ChunkRow, CopyRow, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow,
+    SubscriptionRow,
 };
 pub use state::{Annotation, Header, Intermediate, Repair, State};
 pub use write::{Place, is_intermediate};

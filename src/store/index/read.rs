@@ -83,6 +83,54 @@ impl Index {
         self.all(&sql, [mailbox_id], rows::record)
     }
 
+    /// The mailboxes that hold expunged records, by id.
+    pub fn mailboxes_with_expunged(&self) -> Result<Vec<i64>> {
+        let ours = match self.extended {
+            true => "UNION SELECT mailbox_id FROM cb_record WHERE expunged IS NOT NULL",
+            false => "",
+        };
+        let sql = format!(
+            "SELECT mailbox_id FROM mailbox_message WHERE expunged IS NOT NULL {ours} ORDER BY 1"
+        );
+        self.all(&sql, [], |row| row.get(0))
+    }
+
+    /// The records of messages that several mailboxes, or several UIDs, have.
+    pub fn copies(&self) -> Result<Vec<CopyRow>> {
+        let ours = match self.extended {
+            true => {
+                "UNION ALL
+                 SELECT m.id, r.mailbox_id, r.uid, r.internaldate, r.flags, r.chunk_id
+                 FROM cb_record r JOIN message m ON m.guid = r.guid"
+            }
+            false => "",
+        };
+        let records = format!(
+            "SELECT message_id, mailbox_id, uid, internaldate, flags, last_chunk_id
+             FROM mailbox_message {ours}"
+        );
+        let sql = format!(
+            "WITH record AS ({records}) SELECT * FROM record WHERE message_id IN
+             (SELECT message_id FROM record GROUP BY message_id HAVING count(*) > 1)"
+        );
+        self.all(&sql, [], |row| {
+            Ok(CopyRow {
+                message_id: row.get(0)?,
+                mailbox_id: row.get(1)?,
+                uid: row.get(2)?,
+                internaldate: row.get::<_, Option<i64>>(3)?.unwrap_or_default(),
+                flags: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
+                chunk_id: row.get(5)?,
+            })
+        })
+    }
+
+    /// How many messages there are.
+    pub fn message_count(&self) -> Result<u64> {
+        let count = self.one("SELECT count(*) FROM message", [], |row| row.get(0))?;
+        Ok(count.unwrap_or(0))
+    }
+
     /// All messages by id.
     pub fn messages(&self) -> Result<Vec<MessageRow>> {
         self.all(

@@ -101,6 +101,23 @@ pub struct RecordRow {
     pub expunged: Option<i64>,
 }
 
+/// A record of a message that has several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyRow {
+    /// The message.
+    pub message_id: i64,
+    /// The mailbox.
+    pub mailbox_id: i64,
+    /// UID in it.
+    pub uid: u32,
+    /// IMAP INTERNALDATE.
+    pub internaldate: i64,
+    /// Printed list, as `(\Seen foo)`.
+    pub flags: String,
+    /// Chunk of the line that said this last.
+    pub chunk_id: i64,
+}
+
 /// A subscription; `mboxname` is an internal name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionRow {

@@ -2,7 +2,10 @@
 
 mod list;
 pub mod options;
+pub mod own;
+mod reconstruct;
 mod verify;
+mod whole;
 
 use std::io;
 

@@ -85,7 +85,7 @@ pub enum WhileLocked {
 pub struct UsageError;
 
 #[derive(Clone, Copy)]
-enum Key {
+pub(super) enum Key {
     Config,
     Force,
     Stop,
@@ -122,7 +122,7 @@ const fn long(key: Key, word: &'static str) -> Opt<Key> {
     }
 }
 
-const OPTIONS: &[Opt<Key>] = &[
+pub(super) const OPTIONS: &[Opt<Key>] = &[
     Opt {
         key: Key::Config,
         short: Some(b'C'),
@@ -312,6 +312,17 @@ Long options:
     --stale[=hours] --create --pause --sqlite3 --execute=command
     --keep-going        # verify: report all damage, not only the first
     --help --version
+
+More commands, each with --help:
+    ctl_backups reconstruct [--dry-run]
+                        # make backups.db from the files in the partitions
+    ctl_backups move USER PARTITION
+    ctl_backups move --all-from PARTITION PARTITION
+    ctl_backups rename OLD NEW
+    ctl_backups delete [--now | --undo] USER...
+    ctl_backups delete --expired
+    ctl_backups hold [--reason TEXT] USER...
+    ctl_backups unhold USER...
 
 ";
 

@@ -14,17 +14,19 @@ mod mbox;
 pub mod options;
 pub mod own;
 mod show;
+mod tar;
 
 use std::ffi::OsStr;
 use std::io;
 
 use super::Site;
-use super::target::{Mode, resolve};
+use super::target::{Mode, Target, resolve};
 use super::terminal::{Terminal, exit};
 use super::verification::{Verification, VerifyError};
 use crate::store::verify::Level;
 use crate::store::{Backup, Lock, StoreError};
 use crate::types::{MboxName, Namespace};
+use crate::view::ViewError;
 use options::{Command, Options};
 
 /// Why a command fails.
@@ -45,6 +47,10 @@ enum Failure {
     Unsure(usize),
     #[error("left out: {damaged} messages that are damaged, {missing} that the backup never got")]
     Incomplete { damaged: usize, missing: usize },
+    #[error("left out of the archive: {0} files that cannot be read")]
+    LeftOut(usize),
+    #[error(transparent)]
+    View(#[from] ViewError),
     #[error("{}", explain(.0))]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -108,9 +114,12 @@ pub fn run(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> io::R
 }
 
 fn execute(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    let backup = open(options.mode, &options.backup, site)?;
+    let at = options.at.as_deref();
+    let backup = open(options.mode, &options.backup, at, site)?;
     let verified = match options.verbose {
+        // An index of the past has no sums to compare with.
         0 => Ok(()),
+        _ if at.is_some() => Ok(()),
         verbose => {
             let quick = Verification {
                 level: Level::Quick,
@@ -131,15 +140,26 @@ fn execute(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> Resul
     Ok(verified?)
 }
 
-fn open(mode: Mode, backup: &OsStr, site: &Site) -> Result<Backup, Failure> {
+/// Opens the backup, or what it was at a time.
+fn open(mode: Mode, backup: &OsStr, at: Option<&str>, site: &Site) -> Result<Backup, Failure> {
+    let time = at.map(|text| site.clock.parse(text)).transpose();
+    let time = time.map_err(|error| Failure::Usage(error.to_string()))?;
+    let target = target(mode, backup, site)?;
+    let lock = Lock::Shared { wait: true };
+    Ok(match time {
+        None => Backup::open(&target.path, lock)?,
+        Some(time) => Backup::open_as_of(&target.path, lock, time)?,
+    })
+}
+
+fn target(mode: Mode, backup: &OsStr, site: &Site) -> Result<Target, Failure> {
     let name = [backup.to_owned()];
     let targets = resolve(&site.catalog, &site.namespace, mode, &name)?;
     let target = targets
         .into_iter()
         .next()
         .map_or(Ok(None), |(_, target)| target)?;
-    let target = target.ok_or(Failure::UnknownBackup)?;
-    Ok(Backup::open(&target.path, Lock::Shared { wait: true })?)
+    target.ok_or(Failure::UnknownBackup)
 }
 
 /// A backup that is being looked at.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{Failure, Look, explain, find, open};
+use super::{Failure, Look, explain, find, open, tar};
 use crate::select::SelectArgs;
 use crate::tools::Site;
 use crate::tools::getopt::{self, Order};
@@ -30,8 +30,11 @@ pub struct Line {
     /// BACKUP is a user id (default)
     #[arg(short, long, group = "mode")]
     userid: bool,
+    /// The backup as it was at TIME: 2026-10-01, 2026-10-01T09:30, yesterday, 3d (ago)
+    #[arg(long, value_name = "TIME", global = true)]
+    pub(super) at: Option<String>,
     /// Whose backup
-    backup: OsString,
+    pub(super) backup: OsString,
     #[command(subcommand)]
     command: Command,
 }
@@ -41,6 +44,25 @@ enum Command {
     /// Find messages by mailbox, header, date, flag, size, deletion; prints GUID, mailbox, UID,
     /// date of arrival, state and subject, with tabs between
     Find(Find),
+    /// Write the tree that a mount shows to standard output, as a tar archive
+    Tar(Tar),
+}
+
+/// `tar`.
+#[derive(Debug, Args)]
+pub(super) struct Tar {
+    /// How mailboxes look: eml or maildir
+    #[arg(long, value_name = "LAYOUT", default_value = "eml")]
+    pub(super) layout: String,
+    /// How chunks look: gz or plain
+    #[arg(long, value_name = "FORM", default_value = "gz")]
+    pub(super) chunks: String,
+    /// Take no lock: what is there now, while the backup may grow
+    #[arg(long)]
+    pub(super) no_lock: bool,
+    /// Add what Cyrus knows about each file as extended attributes
+    #[arg(long)]
+    pub(super) xattrs: bool,
 }
 
 /// `find`.
@@ -61,7 +83,7 @@ pub fn is_meant(words: &[OsString]) -> bool {
         (!parsed.operands.is_empty()).then_some(parsed.operands)
     };
     let verb = behind(words.to_vec()).and_then(|operands| behind(operands[1..].to_vec()));
-    verb.is_some_and(|operands| operands[0] == "find")
+    verb.is_some_and(|operands| operands[0] == "find" || operands[0] == "tar")
 }
 
 /// Runs the command; the exit code.
@@ -88,13 +110,17 @@ fn execute(line: &Line, site: &Site, terminal: &mut Terminal<'_>) -> Result<(), 
         (_, true) => Mode::Mailboxes,
         _ => Mode::Userids,
     };
-    let backup = open(mode, &line.backup, site)?;
+    if let Command::Tar(args) = &line.command {
+        return tar::run(args, line, mode, site, terminal);
+    }
+    let backup = open(mode, &line.backup, line.at.as_deref(), site)?;
     let look = Look {
         backup: &backup,
         namespace: &site.namespace,
     };
     match &line.command {
         Command::Find(args) => find::run(&look, args, line, site, terminal),
+        Command::Tar(_) => Ok(()),
     }
 }
 
@@ -122,6 +148,7 @@ mod tests {
             ("find list all", false),
             ("find find", true),
             ("anne list find", false),
+            ("anne tar --at yesterday", true),
             ("anne", false),
             ("--frob anne find", false),
         ] {

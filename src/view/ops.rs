@@ -1,7 +1,8 @@
 //! The answers to all requests of a mount, as plain values: the kernel's side is [`super::fuse`].
 //!
 //! A mount shows one user, whose directory is its root, or all users, whose backups are opened when
-//! somebody first looks into their directories. Everything shown is what the backup was when it was
+//! somebody first looks into their directories; below each user's directory are the trees of past
+//! moments, which are looked up and not listed. Everything shown is what the backup was when it was
 //! opened; nothing changes until the unmount, so the kernel may remember all of it.
 
 use std::collections::HashSet;
@@ -13,9 +14,10 @@ use lru::LruCache;
 use super::attr::Attr;
 use super::inode;
 use super::mails::Mails;
+use super::moments::Moments;
+use super::tree::{At, Node, Tree};
 use super::users::Users;
-use super::view::{Node, View};
-use super::{FsError, names};
+use super::{ViewError, names};
 use crate::types::Guid;
 
 /// Messages that are kept listed in memory over all mailboxes, about 90 bytes each. One mailbox may
@@ -28,6 +30,7 @@ const COMPLAINTS: usize = 10_000;
 /// A mounted tree.
 pub struct Ops {
     root: Root,
+    moments: Moments,
     listed: Mutex<Listed>,
     /// Held while a mailbox is read, so that threads that want the same read it once.
     loading: Mutex<()>,
@@ -37,7 +40,7 @@ pub struct Ops {
 /// What is at the root.
 pub enum Root {
     /// One user.
-    Sole(Arc<View>),
+    Sole(Arc<Tree>),
     /// All users.
     Many(Box<Users>),
 }
@@ -77,7 +80,7 @@ enum Place<'a> {
     /// The directory of a user, not opened.
     User(&'a Users, usize),
     /// In a user's tree.
-    In(usize, Arc<View>, Node),
+    In(Arc<Tree>, Node),
 }
 
 impl Data {
@@ -99,9 +102,10 @@ impl Statfs {
 
 impl Ops {
     /// The tree below this root.
-    pub fn new(root: Root) -> Ops {
+    pub fn new(root: Root, moments: Moments) -> Ops {
         Ops {
             root,
+            moments,
             listed: Mutex::new(Listed {
                 mails: LruCache::unbounded(),
                 messages: 0,
@@ -112,25 +116,22 @@ impl Ops {
     }
 
     /// The file called `name` in a directory.
-    pub fn lookup(&self, parent: u64, name: &str) -> Result<Attr, FsError> {
+    pub fn lookup(&self, parent: u64, name: &str) -> Result<Attr, ViewError> {
         match (self.place(parent)?, name) {
             (_, ".") => self.getattr(parent),
             (place, "..") => self.getattr(self.parent(&place)?),
             (Place::Users(users), name) => users.attr(users.find(name)?),
-            (Place::User(users, user), name) => {
-                let view = users.open(user)?;
-                self.child(user, &view, &Node::User, name)
-            }
-            (Place::In(user, view, node), name) => self.child(user, &view, &node, name),
+            (Place::User(users, user), name) => self.child(&users.open(user)?, &Node::User, name),
+            (Place::In(tree, node), name) => self.child(&tree, &node, name),
         }
     }
 
     /// stat(2)
-    pub fn getattr(&self, ino: u64) -> Result<Attr, FsError> {
+    pub fn getattr(&self, ino: u64) -> Result<Attr, ViewError> {
         match self.place(ino)? {
             Place::Users(users) => Ok(users.root_attr()),
             Place::User(users, user) => users.attr(user),
-            Place::In(_, view, node) => view.attr(&node),
+            Place::In(tree, node) => tree.attr(&node),
         }
     }
 
@@ -141,7 +142,7 @@ impl Ops {
         ino: u64,
         from: u64,
         mut emit: impl FnMut(Entry<'_>) -> bool,
-    ) -> Result<(), FsError> {
+    ) -> Result<(), ViewError> {
         let place = self.place(ino)?;
         for next in from.saturating_add(1).. {
             let (name, attr) = match next {
@@ -162,49 +163,64 @@ impl Ops {
 
     /// Up to `size` bytes of a file; fewer only at its end. A message is read whole and checked
     /// before its first byte is given.
-    pub fn read(&self, ino: u64, offset: u64, size: u32) -> Result<Data, FsError> {
-        let Place::In(_, view, node) = self.place(ino)? else {
-            return Err(FsError::IsDirectory);
+    pub fn read(&self, ino: u64, offset: u64, size: u32) -> Result<Data, ViewError> {
+        let Place::In(tree, node) = self.place(ino)? else {
+            return Err(ViewError::IsDirectory);
         };
         match &node {
             Node::Mail(_, mail) => {
-                let bytes = view.source().message(&mail.guid)?;
+                let bytes = tree.source().message(&mail.guid)?;
                 if bytes.len() as u64 != mail.size {
-                    return Err(wrong_size(&view, &mail.guid, mail.size, bytes.len()));
+                    return Err(wrong_size(&tree, &mail.guid, mail.size, bytes.len()));
                 }
                 Ok(part(bytes, offset, size))
             }
+            Node::Part(_, mail) => {
+                let bytes = tree.source().message(&mail.guid)?;
+                let range = mail.part.clone().unwrap_or_default();
+                if bytes.len() < range.end as usize {
+                    return Err(wrong_size(&tree, &mail.guid, mail.size, bytes.len()));
+                }
+                let end = u64::from(range.end);
+                let offset = u64::from(range.start).saturating_add(offset).min(end);
+                let size = (end - offset).min(size.into()) as u32;
+                Ok(part(bytes, offset, size))
+            }
             Node::Missing(_, text) => Ok(part(text.clone(), offset, size)),
-            Node::Piece(place) => read_piece(&view, *place, offset, size).map(Data::Read),
-            Node::User | Node::Folder(_) | Node::Chunks => Err(FsError::IsDirectory),
+            Node::Script(script) => Ok(part(Node::script_text(script)?, offset, size)),
+            Node::Note(note) => Ok(part(tree.note(*note)?, offset, size)),
+            Node::Piece(place) => read_piece(&tree, *place, offset, size).map(Data::Read),
+            Node::User | Node::Folder(_) | Node::Box(..) | Node::Chunks | Node::Sieve => {
+                Err(ViewError::IsDirectory)
+            }
         }
     }
 
     /// The value of an extended attribute.
-    pub fn getxattr(&self, ino: u64, name: &str) -> Result<Vec<u8>, FsError> {
+    pub fn getxattr(&self, ino: u64, name: &str) -> Result<Vec<u8>, ViewError> {
         match self.place(ino)? {
-            Place::In(_, view, node) => view.xattr(&node, name).map(String::into_bytes),
-            Place::Users(_) | Place::User(..) => Err(FsError::NoAttribute),
+            Place::In(tree, node) => tree.xattr(&node, name).map(String::into_bytes),
+            Place::Users(_) | Place::User(..) => Err(ViewError::NoAttribute),
         }
     }
 
     /// The names of all extended attributes, each ended by a NUL.
-    pub fn listxattr(&self, ino: u64) -> Result<Vec<u8>, FsError> {
-        let Place::In(_, view, node) = self.place(ino)? else {
+    pub fn listxattr(&self, ino: u64) -> Result<Vec<u8>, ViewError> {
+        let Place::In(tree, node) = self.place(ino)? else {
             return Ok(Vec::new());
         };
-        let names = view.xattrs(&node)?.into_iter();
+        let names = tree.xattrs(&node)?.into_iter();
         Ok(names
             .flat_map(|(name, _)| name.bytes().chain([0]))
             .collect())
     }
 
     /// statfs(2)
-    pub fn statfs(&self) -> Result<Statfs, FsError> {
+    pub fn statfs(&self) -> Result<Statfs, ViewError> {
         let (bytes, files) = match &self.root {
-            Root::Sole(view) => {
-                let messages = view.source().message_count()?;
-                (view.source().data_len(), view.fixed_count() + messages)
+            Root::Sole(tree) => {
+                let messages = tree.source().message_count()?;
+                (tree.source().data_len(), tree.fixed_count() + messages)
             }
             Root::Many(users) => (users.data_len(), 1 + users.len() as u64),
         };
@@ -213,7 +229,7 @@ impl Ops {
     }
 
     /// Logs trouble, each kind once; ENOENT and the like only for debugging.
-    pub fn complain(&self, request: &str, ino: u64, error: &FsError) {
+    pub fn complain(&self, request: &str, ino: u64, error: &ViewError) {
         if error.is_ordinary() {
             tracing::debug!(request, ino, %error);
             return;
@@ -225,54 +241,65 @@ impl Ops {
         }
     }
 
-    fn place(&self, ino: u64) -> Result<Place<'_>, FsError> {
-        let (user, view) = match &self.root {
-            Root::Sole(view) => (0, view.clone()),
+    fn place(&self, ino: u64) -> Result<Place<'_>, ViewError> {
+        let block = inode::block_of(ino);
+        let tree = match &self.root {
+            _ if inode::is_moment(block) => self.moments.tree(block)?,
+            Root::Sole(tree) => tree.clone(),
             Root::Many(users) => {
                 if ino == inode::ROOT {
                     return Ok(Place::Users(users));
                 }
-                let user = users.by_block(inode::block_of(ino))?;
+                let user = users.by_block(block)?;
                 if ino == users.ino(user)? {
                     return Ok(Place::User(users, user));
                 }
-                (user, users.open(user)?)
+                users.open(user)?
             }
         };
-        let node = view.node(ino, &|folder| self.load(user, &view, folder))?;
-        Ok(Place::In(user, view, node))
+        let node = tree.node(ino, &|at| self.load(&tree, at))?;
+        Ok(Place::In(tree, node))
     }
 
-    fn parent(&self, place: &Place<'_>) -> Result<u64, FsError> {
+    fn parent(&self, place: &Place<'_>) -> Result<u64, ViewError> {
         match place {
             Place::Users(_) | Place::User(..) => Ok(inode::ROOT),
-            Place::In(_, view, node) => view.parent(node),
+            Place::In(tree, node) => tree.parent(node),
         }
     }
 
-    fn child(&self, user: usize, view: &View, node: &Node, name: &str) -> Result<Attr, FsError> {
-        let child = view.child(node, name, &|folder| self.load(user, view, folder))?;
-        view.attr(&child)
+    fn child(&self, tree: &Arc<Tree>, node: &Node, name: &str) -> Result<Attr, ViewError> {
+        if let (Node::User, Some(moment), false) = (node, name.strip_prefix('@'), tree.is_past()) {
+            let tree = self.moments.enter(tree, moment)?;
+            return tree.attr(&Node::User);
+        }
+        let child = tree.child(node, name, &|at| self.load(tree, at))?;
+        tree.attr(&child)
     }
 
-    fn entry(&self, place: &Place<'_>, at: usize) -> Result<Option<(String, Attr)>, FsError> {
+    fn entry(&self, place: &Place<'_>, at: usize) -> Result<Option<(String, Attr)>, ViewError> {
         let opened;
-        let (user, view, node) = match place {
+        let (tree, node) = match place {
             Place::Users(users) => return users.entry(at),
             Place::User(users, user) => {
                 opened = users.open(*user)?;
-                (*user, &opened, &Node::User)
+                (&opened, &Node::User)
             }
-            Place::In(user, view, node) => (*user, view, node),
+            Place::In(tree, node) => (tree, node),
         };
-        let found = view.entry(node, at, &|folder| self.load(user, view, folder))?;
+        let found = tree.entry(node, at, &|at| self.load(tree, at))?;
         found
-            .map(|(name, node)| Ok((name, view.attr(&node)?)))
+            .map(|(name, node)| Ok((name, tree.attr(&node)?)))
             .transpose()
     }
 
-    fn load(&self, user: usize, view: &View, folder: usize) -> Result<Arc<Mails>, FsError> {
-        let known = || lock(&self.listed).mails.get(&(user, folder)).cloned();
+    fn load(&self, tree: &Tree, at: At) -> Result<Arc<Mails>, ViewError> {
+        // Live and expunged messages of a mailbox are in two directories and loaded together.
+        let Some(mailbox) = tree.mailbox_id(at)? else {
+            return Ok(Arc::default());
+        };
+        let key = (tree.serial(), mailbox);
+        let known = || lock(&self.listed).mails.get(&key).cloned();
         if let Some(mails) = known() {
             return Ok(mails);
         }
@@ -280,20 +307,20 @@ impl Ops {
         if let Some(mails) = known() {
             return Ok(mails);
         }
-        let mails = Arc::new(view.load(folder)?);
-        lock(&self.listed).keep((user, folder), mails.clone(), LISTED);
+        let mails = Arc::new(tree.load(at)?);
+        lock(&self.listed).keep(key, mails.clone(), LISTED);
         Ok(mails)
     }
 }
 
 /// Mailboxes whose messages are in memory.
 struct Listed {
-    mails: LruCache<(usize, usize), Arc<Mails>>,
+    mails: LruCache<(u64, i64), Arc<Mails>>,
     messages: usize,
 }
 
 impl Listed {
-    fn keep(&mut self, key: (usize, usize), mails: Arc<Mails>, limit: usize) {
+    fn keep(&mut self, key: (u64, i64), mails: Arc<Mails>, limit: usize) {
         self.messages += mails.len();
         if let Some(old) = self.mails.put(key, mails) {
             self.messages -= old.len();
@@ -311,19 +338,24 @@ fn part(bytes: Arc<[u8]>, offset: u64, size: u32) -> Data {
     Data::Kept(bytes, range)
 }
 
-fn read_piece(view: &View, place: usize, offset: u64, size: u32) -> Result<Vec<u8>, FsError> {
-    let piece = view.piece(place)?;
+fn read_piece(tree: &Tree, place: usize, offset: u64, size: u32) -> Result<Vec<u8>, ViewError> {
+    let piece = tree.piece(place)?;
     let left = piece.len.saturating_sub(offset).min(size.into());
     let mut buf = vec![0; left as usize];
     let mut filled = 0;
     while filled < buf.len() {
-        let at = piece.offset + offset + filled as u64;
-        match view.source().raw(at, &mut buf[filled..])? {
+        let at = offset + filled as u64;
+        let rest = &mut buf[filled..];
+        let read = match tree.has_plain_chunks() {
+            true => tree.source().inflated(piece.chunk.into(), at, rest)?,
+            false => tree.source().raw(piece.offset + at, rest)?,
+        };
+        match read {
             // A short answer would look like the end of the piece.
             0 => {
-                return Err(FsError::Damaged {
-                    path: view.source().path().to_owned(),
-                    what: format!("file ends at {at}, it was longer when it was mounted"),
+                return Err(ViewError::Damaged {
+                    path: tree.source().path().to_owned(),
+                    what: format!("chunk {} ends at {at}, before its end", piece.chunk),
                 });
             }
             n => filled += n,
@@ -333,9 +365,9 @@ fn read_piece(view: &View, place: usize, offset: u64, size: u32) -> Result<Vec<u
 }
 
 /// The index and the message disagree: bytes beyond st_size would be cut off, or zeros added.
-fn wrong_size(view: &View, guid: &Guid, indexed: u64, found: usize) -> FsError {
-    FsError::Damaged {
-        path: view.source().path().to_owned(),
+fn wrong_size(tree: &Tree, guid: &Guid, indexed: u64, found: usize) -> ViewError {
+    ViewError::Damaged {
+        path: tree.source().path().to_owned(),
         what: format!(
             "message {guid}: index says {indexed} bytes, the message has {found}; reindex the backup"
         ),

@@ -11,8 +11,8 @@ use super::attr::Attr;
 use super::inode::{self, Blocks, Fixed, Local};
 use super::ops::lock;
 use super::source::Source;
-use super::view::{View, ViewConfig};
-use super::{FsError, names};
+use super::tree::{Shape, Tree, TreeConfig};
+use super::{ViewError, names};
 use crate::types::Namespace;
 
 /// How many users' backups may keep memory for the next question. The others stay open (and locked),
@@ -20,7 +20,7 @@ use crate::types::Namespace;
 const AWAKE: usize = 16;
 
 /// Opens the backup with this data file.
-pub type Opener = Box<dyn Fn(&Path) -> Result<Arc<dyn Source>, FsError> + Send + Sync>;
+pub type Opener = Box<dyn Fn(&Path) -> Result<Arc<dyn Source>, ViewError> + Send + Sync>;
 
 /// A backup that can be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,9 @@ pub struct Users {
     /// Users that were asked for, the latest last.
     awake: Mutex<LruCache<usize, ()>>,
     namespace: Namespace,
+    shape: Shape,
+    /// All trees are of this moment, if one is given to [`Users::new`].
+    past: bool,
     opener: Opener,
 }
 
@@ -50,12 +53,19 @@ struct User {
     name: String,
     account: Account,
     block: u32,
-    view: Mutex<Option<Arc<View>>>,
+    tree: Mutex<Option<Arc<Tree>>>,
 }
 
 impl Users {
-    /// These users. `None` when there are more than inode numbers can tell apart (524,287).
-    pub fn new(accounts: Vec<Account>, namespace: Namespace, opener: Opener) -> Option<Users> {
+    /// These users. `past` if the opener opens them as of a past moment. `None` when there are more
+    /// than inode numbers can tell apart (524,287).
+    pub fn new(
+        accounts: Vec<Account>,
+        namespace: Namespace,
+        shape: Shape,
+        past: bool,
+        opener: Opener,
+    ) -> Option<Users> {
         let mut accounts: Vec<_> = accounts
             .into_iter()
             .map(|account| (names::user(&account.key), account))
@@ -69,13 +79,15 @@ impl Users {
             name,
             account,
             block,
-            view: Mutex::new(None),
+            tree: Mutex::new(None),
         });
         Some(Users {
             users: users.collect(),
             blocks: Mutex::new((by_block, inode::extra_blocks())),
             awake: Mutex::new(LruCache::unbounded()),
             namespace,
+            shape,
+            past,
             opener,
         })
     }
@@ -102,49 +114,53 @@ impl Users {
     }
 
     /// The user whose directory has this name.
-    pub fn find(&self, name: &str) -> Result<usize, FsError> {
+    pub fn find(&self, name: &str) -> Result<usize, ViewError> {
         let found = self
             .users
             .binary_search_by(|user| user.name.as_str().cmp(name));
-        found.map_err(|_| FsError::NotFound)
+        found.map_err(|_| ViewError::NotFound)
     }
 
     /// The user who owns this inode block.
-    pub fn by_block(&self, block: u32) -> Result<usize, FsError> {
+    pub fn by_block(&self, block: u32) -> Result<usize, ViewError> {
         let blocks = lock(&self.blocks);
-        blocks.0.get(&block).copied().ok_or(FsError::NotFound)
+        blocks.0.get(&block).copied().ok_or(ViewError::NotFound)
     }
 
     /// Inode number of a user's directory.
-    pub fn ino(&self, user: usize) -> Result<u64, FsError> {
+    pub fn ino(&self, user: usize) -> Result<u64, ViewError> {
         let blocks = Blocks::Shared(vec![self.users[user].block]);
         let ino = blocks.encode(Local::Fixed(Fixed::User));
-        ino.ok_or(FsError::NotFound)
+        ino.ok_or(ViewError::NotFound)
     }
 
     /// stat(2) of a user's directory; opens nothing, so a listing of thousands is quick.
-    pub fn attr(&self, user: usize) -> Result<Attr, FsError> {
-        Ok(Attr::dir(self.ino(user)?, 2, self.users[user].account.time))
+    pub fn attr(&self, user: usize) -> Result<Attr, ViewError> {
+        Ok(Attr::dir(
+            self.ino(user)?,
+            Tree::top_dirs(self.past),
+            self.users[user].account.time,
+        ))
     }
 
     /// The entry at a place of the root directory.
-    pub fn entry(&self, place: usize) -> Result<Option<(String, Attr)>, FsError> {
+    pub fn entry(&self, place: usize) -> Result<Option<(String, Attr)>, ViewError> {
         let user = self.users.get(place);
         user.map(|user| Ok((user.name.clone(), self.attr(place)?)))
             .transpose()
     }
 
     /// The tree of a user. A failure is not remembered: the next look tries again.
-    pub fn open(&self, user: usize) -> Result<Arc<View>, FsError> {
-        let view = self.open_one(user)?;
+    pub fn open(&self, user: usize) -> Result<Arc<Tree>, ViewError> {
+        let tree = self.open_one(user)?;
         if let Some(sleeper) = self.wake(user)
             // One who is being opened right now does not sleep.
-            && let Ok(view) = self.users[sleeper].view.try_lock()
-            && let Some(view) = &*view
+            && let Ok(tree) = self.users[sleeper].tree.try_lock()
+            && let Some(tree) = &*tree
         {
-            view.source().rest();
+            tree.rest();
         }
-        Ok(view)
+        Ok(tree)
     }
 
     /// Notes who is asked for; the user, if any, who may go to sleep for that.
@@ -155,21 +171,23 @@ impl Users {
         too_many.then(|| awake.pop_lru())?.map(|(user, ())| user)
     }
 
-    fn open_one(&self, user: usize) -> Result<Arc<View>, FsError> {
-        let User { account, view, .. } = &self.users[user];
-        let mut view = lock(view);
-        if let Some(view) = &*view {
-            return Ok(view.clone());
+    fn open_one(&self, user: usize) -> Result<Arc<Tree>, ViewError> {
+        let User { account, tree, .. } = &self.users[user];
+        let mut tree = lock(tree);
+        if let Some(tree) = &*tree {
+            return Ok(tree.clone());
         }
         let source = (self.opener)(&account.path)?;
-        let config = ViewConfig {
+        let config = TreeConfig {
             key: Some(&account.key),
             namespace: &self.namespace,
+            shape: self.shape,
+            past: self.past,
             parent: inode::ROOT,
             time: Some(account.time),
         };
-        let opened = View::open(source, &config, |highest| self.give_blocks(user, highest))?;
-        Ok(view.insert(Arc::new(opened)).clone())
+        let opened = Tree::open(source, &config, |highest| self.give_blocks(user, highest))?;
+        Ok(tree.insert(Arc::new(opened)).clone())
     }
 
     fn give_blocks(&self, user: usize, highest_mailbox: u32) -> Option<Blocks> {

@@ -1,8 +1,6 @@
-//! `mailboxes/`: from the mailboxes of a backup to a tree of directories. A user's INBOX is `INBOX`,
-//! his other folders stand beside it and nest. Pure.
-//!
-//! Left out on purpose: deleted mailboxes (they get a tree of their own), and what is in a folder
-//! ([`super::mails`]).
+//! From the mailboxes of a backup to trees of directories: `mailboxes`, `expunged`, `deleted`. A
+//! user's INBOX is `INBOX`, his other folders stand beside it and nest; a deleted one carries the time
+//! of its deletion. Pure. What is in a folder is left to [`super::mails`].
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,7 +8,7 @@ use super::names;
 use super::source::Mailbox;
 use crate::types::{MboxName, Namespace};
 
-/// The directory tree below `mailboxes`; number 0 is `mailboxes` itself.
+/// A directory tree; number 0 is its root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folders {
     dirs: Vec<Folder>,
@@ -36,26 +34,16 @@ pub struct Folder {
 }
 
 impl Folders {
-    /// Builds the tree. `key` is the backup's key if it is known; `time` is when a chunk ended.
-    pub fn new(
-        mailboxes: &[Mailbox],
-        key: Option<&str>,
-        namespace: &Namespace,
+    /// Builds a tree of these mailboxes at these paths; `time` is when a chunk ended.
+    pub fn new<'a>(
+        mailboxes: impl Iterator<Item = (Vec<String>, &'a Mailbox)>,
         time: impl Fn(i64) -> i64,
     ) -> Folders {
-        let live = || {
-            mailboxes
-                .iter()
-                .filter(|mailbox| is_live(mailbox, namespace))
-        };
-        let owner = main_owner(live(), key, namespace);
         let mut folders = Folders {
             dirs: vec![Folder::bare(String::new(), 0)],
             by_mailbox: HashMap::new(),
         };
-        let mut entries: Vec<_> = live()
-            .map(|mailbox| (path(mailbox, owner.as_deref(), namespace), mailbox))
-            .collect();
+        let mut entries: Vec<_> = mailboxes.collect();
         // Of several with one name the last row is the one that counts (spec ondisk 5.6).
         entries.sort_by_key(|(_, mailbox)| std::cmp::Reverse(mailbox.id));
         for (path, mailbox) in entries {
@@ -81,7 +69,20 @@ impl Folders {
         for _ in 0..above {
             number = self.dirs[number].parent;
         }
-        (number != 0 && self.dirs[number].key == (mailbox, above)).then_some(number)
+        // The root has no number of its own, except as the mailbox that it may be.
+        let known = number != 0 || above == 0;
+        (known && self.dirs[number].key == (mailbox, above)).then_some(number)
+    }
+
+    /// The names from the root to a directory.
+    pub fn path(&self, mut number: usize) -> Vec<&str> {
+        let mut path = Vec::new();
+        while let (Some(dir), true) = (self.dirs.get(number), number != 0) {
+            path.push(dir.name.as_str());
+            number = dir.parent;
+        }
+        path.reverse();
+        path
     }
 
     /// The directory of this name in directory `parent`.
@@ -97,6 +98,7 @@ impl Folders {
             at = self.enter(at, name);
         }
         if self.dirs[at].mailbox.is_some() {
+            // A second one for the root stands below it.
             let (parent, mut name) = (self.dirs[at].parent, self.dirs[at].name.clone());
             while self.child(parent, &name).is_some() {
                 name = names::nth(&name, mailbox.id);
@@ -155,11 +157,87 @@ impl Folder {
     }
 }
 
-fn is_live(mailbox: &Mailbox, namespace: &Namespace) -> bool {
-    let name = MboxName::new(mailbox.name.as_str());
-    // A name that Cyrus would not take says nothing about deletion.
-    let below_deleted = name.is_ok_and(|name| name.parts(namespace).deleted.is_some());
-    mailbox.deleted.is_none() && !below_deleted
+/// How the mailboxes of one backup are called.
+#[derive(Debug, Clone)]
+pub struct Naming<'a> {
+    owner: Option<String>,
+    namespace: &'a Namespace,
+}
+
+impl<'a> Naming<'a> {
+    /// `key` is the backup's key if it is known.
+    pub fn new(mailboxes: &[Mailbox], key: Option<&str>, namespace: &'a Namespace) -> Naming<'a> {
+        let mut naming = Naming {
+            owner: None,
+            namespace,
+        };
+        let live = || mailboxes.iter().filter(|m| naming.deletion(m).is_none());
+        let owner = main_owner(live(), key, namespace);
+        naming.owner = owner.or_else(|| main_owner(mailboxes.iter(), key, namespace));
+        naming
+    }
+
+    /// When a mailbox was deleted; `None` if it lives. Cyrus renames what it deletes, and removes it
+    /// later.
+    pub fn deletion(&self, mailbox: &Mailbox) -> Option<i64> {
+        let name = MboxName::new(mailbox.name.as_str());
+        // A name that Cyrus would not take says nothing about deletion.
+        let parts = name.ok().map(|name| name.parts(self.namespace));
+        match parts.and_then(|parts| parts.deleted).map(i64::from) {
+            Some(0) | None => mailbox.deleted,
+            said => said,
+        }
+    }
+
+    /// The file names from a tree's root to this mailbox.
+    pub fn path(&self, mailbox: &Mailbox) -> Vec<String> {
+        let mut path = self.living_path(mailbox);
+        if let (Some(time), Some(last)) = (self.deletion(mailbox), path.last_mut()) {
+            *last = names::deleted(last, time);
+        }
+        path
+    }
+
+    /// The directory of a mailbox in Maildir++: one name, or none for INBOX.
+    pub fn maildir(&self, mailbox: &Mailbox) -> Vec<String> {
+        let name = MboxName::new(mailbox.name.as_str());
+        let components = match name {
+            Ok(name) if self.is_own(&name) => name.parts(self.namespace).folders,
+            _ => self.living_path(mailbox),
+        };
+        match components.is_empty() {
+            true => Vec::new(),
+            false => vec![names::maildir(&components)],
+        }
+    }
+
+    fn is_own(&self, name: &MboxName) -> bool {
+        let owner = name.owner(self.namespace);
+        !owner.is_shared() && self.owner.as_deref() == Some(owner.as_str())
+    }
+
+    fn living_path(&self, mailbox: &Mailbox) -> Vec<String> {
+        let Ok(name) = MboxName::new(mailbox.name.as_str()) else {
+            return vec![names::folder(&mailbox.name)];
+        };
+        let parts = name.parts(self.namespace);
+        let mut path = Vec::new();
+        match (&parts.user, &parts.domain) {
+            (Some(_), _) if self.is_own(&name) => return own_path(&parts.folders),
+            // Not a folder of this user: its whole name, as an administrator would say it.
+            (Some(_), _) => {
+                path.push("user".to_owned());
+                path.push(names::user(name.owner(self.namespace).as_str()));
+            }
+            (None, Some(domain)) => path.push(names::user(&format!("@{domain}"))),
+            (None, None) => {}
+        }
+        path.extend(parts.folders.iter().map(|folder| names::folder(folder)));
+        if path.is_empty() {
+            path.push(names::folder(&mailbox.name));
+        }
+        path
+    }
 }
 
 /// The user whose INBOX is `INBOX`: the key's owner if he has mailboxes here, else whoever has most
@@ -185,32 +263,6 @@ fn main_owner<'a>(
     Some(most.0)
 }
 
-/// The file names from `mailboxes` to this mailbox.
-fn path(mailbox: &Mailbox, owner: Option<&str>, namespace: &Namespace) -> Vec<String> {
-    let Ok(name) = MboxName::new(mailbox.name.as_str()) else {
-        return vec![names::folder(&mailbox.name)];
-    };
-    let parts = name.parts(namespace);
-    let mut path = Vec::new();
-    match (&parts.user, &parts.domain) {
-        (Some(_), _) if owner == Some(name.owner(namespace).as_str()) => {
-            return own_path(&parts.folders);
-        }
-        // Not a folder of this user: its whole name, as an administrator would say it.
-        (Some(_), _) => {
-            path.push("user".to_owned());
-            path.push(names::user(name.owner(namespace).as_str()));
-        }
-        (None, Some(domain)) => path.push(names::user(&format!("@{domain}"))),
-        (None, None) => {}
-    }
-    path.extend(parts.folders.iter().map(|folder| names::folder(folder)));
-    if path.is_empty() {
-        path.push(names::folder(&mailbox.name));
-    }
-    path
-}
-
 fn own_path(folders: &[String]) -> Vec<String> {
     match folders.split_first() {
         None => vec!["INBOX".to_owned()],
@@ -229,6 +281,7 @@ mod tests {
             id,
             name: name.to_owned(),
             uniqueid: format!("u{id}"),
+            kind: None,
             last_chunk: id,
             deleted: None,
         }
@@ -236,23 +289,26 @@ mod tests {
 
     fn tree(key: Option<&str>, names: &[&str]) -> Folders {
         let mailboxes: Vec<_> = (1..).zip(names).map(|(id, n)| mailbox(id, n)).collect();
-        Folders::new(&mailboxes, key, &Namespace::default(), |chunk| 100 + chunk)
+        living(&mailboxes, key)
     }
 
-    fn path_of(folders: &Folders, mut number: usize) -> String {
-        let mut path = Vec::new();
-        while number != 0 {
-            let dir = folders.get(number).unwrap();
-            path.insert(0, dir.name.as_str());
-            number = dir.parent;
-        }
-        path.join("/")
+    fn living(mailboxes: &[Mailbox], key: Option<&str>) -> Folders {
+        let namespace = Namespace::default();
+        let naming = Naming::new(mailboxes, key, &namespace);
+        let live = mailboxes.iter().filter(|m| naming.deletion(m).is_none());
+        let paths = live.map(|mailbox| (naming.path(mailbox), mailbox));
+        Folders::new(paths, |chunk| 100 + chunk)
     }
 
     fn paths(folders: &Folders) -> Vec<(String, Option<i64>)> {
         let all = folders.iter().enumerate().skip(1);
         let mut all: Vec<_> = all
-            .map(|(n, dir)| (path_of(folders, n), dir.mailbox.as_ref().map(|m| m.id)))
+            .map(|(n, dir)| {
+                (
+                    folders.path(n).join("/"),
+                    dir.mailbox.as_ref().map(|m| m.id),
+                )
+            })
             .collect();
         all.sort();
         all
@@ -322,9 +378,19 @@ mod tests {
             mailbox(5, "user.anne.17^eml"),
         ];
         mailboxes[2].deleted = Some(7);
-        let folders = Folders::new(&mailboxes, Some("anne"), &Namespace::default(), |c| c);
+        let folders = living(&mailboxes, Some("anne"));
         let names: Vec<_> = paths(&folders).into_iter().map(|p| p.0).collect();
         assert_eq!(names, ["17%2Eeml", "INBOX", "user.anne.x%0Ay"]);
+        let namespace = Namespace::default();
+        let naming = Naming::new(&mailboxes, Some("anne"), &namespace);
+        let path = |at: usize| naming.path(&mailboxes[at]).join("/");
+        assert_eq!(path(1), "Old@2020-07-11T200356Z");
+        assert_eq!(path(2), "Gone@1970-01-01T000007Z");
+        let maildir = |at: usize| naming.maildir(&mailboxes[at]).join("/");
+        assert_eq!(
+            (maildir(0), maildir(4)),
+            (String::new(), ".17%2Eeml".to_owned())
+        );
     }
 
     #[test]

@@ -48,6 +48,32 @@ pub fn cut(mut chunks: Vec<Chunk>, len: u64) -> Option<Vec<Piece>> {
     Some(pieces.collect())
 }
 
+/// The inflated chunks, for `chunks=plain`: those whose length the index knows. `None` as [`cut`].
+pub fn plain(mut chunks: Vec<Chunk>) -> Option<Vec<Piece>> {
+    chunks.sort_by_key(|chunk| chunk.id);
+    let width = digits(
+        chunks
+            .last()
+            .map_or(0, |c| u32::try_from(c.id).unwrap_or(0)),
+    );
+    let known = chunks
+        .iter()
+        .filter_map(|chunk| Some((chunk, chunk.length?)));
+    known
+        .map(|(chunk, len)| {
+            let id = u32::try_from(chunk.id).ok();
+            let id = id.filter(|id| (1..1 << 31).contains(id))?;
+            Some(Piece {
+                chunk: id,
+                name: format!("{id:0width$}.txt"),
+                offset: chunk.offset,
+                len,
+                time: chunk.time,
+            })
+        })
+        .collect()
+}
+
 /// `00000017.gz`. Ids grow with the offsets in every file that we or C write; should they not, the
 /// place in the file goes first.
 fn name(place: usize, chunk: u32, width: usize, ordered: bool) -> String {
@@ -69,7 +95,13 @@ mod tests {
 
     fn chunk(id: i64, offset: u64) -> Chunk {
         let time = 1000 + id;
-        Chunk { id, offset, time }
+        let length = Some(offset * 2);
+        Chunk {
+            id,
+            offset,
+            length,
+            time,
+        }
     }
 
     fn cut_named(chunks: Vec<Chunk>, len: u64) -> Vec<(String, u64, u64)> {
@@ -97,6 +129,16 @@ mod tests {
         assert_eq!(cut_named(vec![], 0), []);
         assert_eq!(cut(vec![chunk(0, 0)], 5), None);
         assert_eq!(cut(vec![chunk(1 << 31, 0)], 5), None);
+    }
+
+    #[test]
+    fn inflated_chunks() {
+        let mut open = chunk(3, 9);
+        open.length = None;
+        let pieces = plain(vec![open, chunk(2, 5), chunk(1, 0)]).unwrap();
+        let found: Vec<_> = pieces.iter().map(|p| (p.name.as_str(), p.len)).collect();
+        assert_eq!(found, [("00000001.txt", 0), ("00000002.txt", 10)]);
+        assert_eq!(plain(vec![chunk(1 << 31, 5)]), None);
     }
 
     proptest! {

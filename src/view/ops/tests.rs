@@ -1,16 +1,21 @@
 //! The tree without a kernel: an in-memory backup behind [`Source`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::attr::Kind;
 use super::super::inode::{Blocks, ROOT};
-use super::super::source::{Chunk, Mailbox, Record, Source};
+use super::super::links::{Copy, Links};
+use super::super::notes::{Details, Header, Seen};
+use super::super::source::{Chunk, Mailbox, Record, Script, Source};
+use super::super::tree::{Shape, TreeConfig};
 use super::super::users::{Account, Users};
-use super::super::view::ViewConfig;
 use super::*;
+use crate::select::Clock;
 use crate::types::Namespace;
+
+mod shown;
 
 /// A backup in memory. Messages whose body starts with `damaged` cannot be read.
 #[derive(Default)]
@@ -21,6 +26,9 @@ struct Memory {
     mailboxes: Vec<Mailbox>,
     records: HashMap<i64, Vec<Record>>,
     bodies: HashMap<Guid, Vec<u8>>,
+    ids: HashMap<Guid, i64>,
+    scripts: Vec<(Script, Result<Arc<[u8]>, ViewError>)>,
+    shape: Shape,
     loads: AtomicUsize,
     rests: Arc<AtomicUsize>,
     /// Bytes cut off the data file after it was opened.
@@ -34,22 +42,80 @@ impl Source for Memory {
     fn data_len(&self) -> u64 {
         self.data.len() as u64
     }
-    fn chunks(&self) -> Result<Vec<Chunk>, FsError> {
+    fn chunks(&self) -> Result<Vec<Chunk>, ViewError> {
         Ok(self.chunks.clone())
     }
-    fn mailboxes(&self) -> Result<Vec<Mailbox>, FsError> {
+    fn mailboxes(&self) -> Result<Vec<Mailbox>, ViewError> {
         Ok(self.mailboxes.clone())
     }
-    fn records(&self, mailbox: i64) -> Result<Vec<Record>, FsError> {
+    fn records(&self, mailbox: i64) -> Result<Vec<Record>, ViewError> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         Ok(self.records.get(&mailbox).cloned().unwrap_or_default())
     }
-    fn message_count(&self) -> Result<u64, FsError> {
+    fn with_expunged(&self) -> Result<Vec<i64>, ViewError> {
+        let expunged = |records: &[Record]| records.iter().any(|r| r.expunged.is_some());
+        let with = self.records.iter().filter(|(_, records)| expunged(records));
+        Ok(with.map(|(mailbox, _)| *mailbox).collect())
+    }
+    fn copies(&self) -> Result<Vec<Copy>, ViewError> {
+        let all = self.records.iter().flat_map(|(mailbox, records)| {
+            records.iter().map(|r| Copy {
+                message: r.message.unwrap_or(-1),
+                mailbox: *mailbox,
+                uid: r.uid,
+                internaldate: r.internaldate,
+                flags: r.flags.clone(),
+                last_chunk: r.last_chunk,
+            })
+        });
+        Ok(all.filter(|copy| copy.message >= 0).collect())
+    }
+    fn scripts(&self) -> Result<Vec<Script>, ViewError> {
+        Ok(self
+            .scripts
+            .iter()
+            .map(|(script, _)| script.clone())
+            .collect())
+    }
+    fn script(&self, id: i64) -> Result<Arc<[u8]>, ViewError> {
+        let mut scripts = self.scripts.iter();
+        scripts
+            .find(|(script, _)| script.id == id)
+            .unwrap()
+            .1
+            .clone()
+    }
+    fn details(&self) -> Result<Details, ViewError> {
+        let mailboxes = self.mailboxes.iter().map(|mailbox| {
+            let header = Header {
+                mboxname: mailbox.name.clone(),
+                uniqueid: mailbox.uniqueid.clone(),
+                ..Header::default()
+            };
+            (mailbox.id, header)
+        });
+        Ok(Details {
+            mailboxes: mailboxes.collect(),
+            subscriptions: vec!["user.anne".to_owned()],
+            seen: vec![Seen {
+                uniqueid: "unique1".to_owned(),
+                lastread: 1,
+                lastuid: 2,
+                lastchange: 3,
+                seenuids: "1".to_owned(),
+            }],
+            ..Details::default()
+        })
+    }
+    fn oldest(&self) -> Result<Option<i64>, ViewError> {
+        Ok(self.chunks.first().map(|chunk| chunk.time - 100))
+    }
+    fn message_count(&self) -> Result<u64, ViewError> {
         Ok(self.bodies.len() as u64)
     }
-    fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, FsError> {
+    fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, ViewError> {
         match &self.bodies[guid] {
-            body if body.starts_with(b"damaged") => Err(FsError::Damaged {
+            body if body.starts_with(b"damaged") => Err(ViewError::Damaged {
                 path: self.path.clone(),
                 what: format!("message {guid}"),
             }),
@@ -59,10 +125,17 @@ impl Source for Memory {
     fn rest(&self) {
         self.rests.fetch_add(1, Ordering::Relaxed);
     }
-    fn raw(&self, offset: u64, buf: &mut [u8]) -> Result<usize, FsError> {
+    fn raw(&self, offset: u64, buf: &mut [u8]) -> Result<usize, ViewError> {
         let len = self.data.len() - self.cut.load(Ordering::Relaxed);
         let rest = &self.data[(offset as usize).min(len)..len];
         // Short answers are legal, and must not show.
+        let n = rest.len().min(buf.len()).min(3);
+        buf[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+    fn inflated(&self, chunk: i64, offset: u64, buf: &mut [u8]) -> Result<usize, ViewError> {
+        let text = format!("text of chunk {chunk}");
+        let rest = text.as_bytes().get(offset as usize..).unwrap_or_default();
         let n = rest.len().min(buf.len()).min(3);
         buf[..n].copy_from_slice(&rest[..n]);
         Ok(n)
@@ -72,7 +145,13 @@ impl Source for Memory {
 impl Memory {
     fn chunk(mut self, offset: u64, time: i64) -> Memory {
         let id = self.chunks.len() as i64 + 1;
-        self.chunks.push(Chunk { id, offset, time });
+        let length = Some(15);
+        self.chunks.push(Chunk {
+            id,
+            offset,
+            length,
+            time,
+        });
         self
     }
 
@@ -82,12 +161,13 @@ impl Memory {
             id,
             name: name.to_owned(),
             uniqueid: format!("unique{id}"),
+            kind: None,
             last_chunk: 1,
             deleted: None,
         });
         let records = (1..).zip(bodies).map(|(uid, body)| {
             let guid = Guid::of(body.as_bytes());
-            let message = self.bodies.len() as i64 + 1;
+            let message = *self.ids.entry(guid).or_insert(self.bodies.len() as i64 + 1);
             self.bodies.insert(guid, body.as_bytes().to_vec());
             Record {
                 message: Some(message),
@@ -97,6 +177,7 @@ impl Memory {
                 internaldate: 1_600_000_000 + i64::from(uid),
                 modseq: 40 + u64::from(uid),
                 flags: r"(\Seen)".to_owned(),
+                annotations: String::new(),
                 last_chunk: 1,
                 expunged: None,
             }
@@ -116,17 +197,68 @@ impl Memory {
         self
     }
 
+    fn expunge(mut self, mailbox: i64, uid: u32) -> Memory {
+        for record in self.records.get_mut(&mailbox).unwrap() {
+            if record.uid == uid {
+                record.expunged = Some(1_700_000_001);
+            }
+        }
+        self
+    }
+
+    fn script(mut self, name: &str, text: Result<&str, ViewError>) -> Memory {
+        let script = Script {
+            id: self.scripts.len() as i64 + 1,
+            filename: name.to_owned(),
+            modified: 1_600_000_000,
+            chunk: 1,
+            active: self.scripts.is_empty(),
+        };
+        self.scripts
+            .push((script, text.map(|text| text.as_bytes().into())));
+        self
+    }
+
     fn sole(self) -> (Ops, Arc<Memory>) {
+        let shape = self.shape;
         let source = Arc::new(self);
-        let config = ViewConfig {
+        let config = TreeConfig {
             key: Some("anne"),
             namespace: &Namespace::default(),
+            shape,
+            past: false,
             parent: ROOT,
             time: None,
         };
-        let view = View::open(source.clone(), &config, |_| Some(Blocks::Sole)).unwrap();
-        (Ops::new(Root::Sole(Arc::new(view))), source)
+        let tree = Tree::open(source.clone(), &config, |_| Some(Blocks::Sole)).unwrap();
+        let moments = Moments::new(clock(), then(source.clone()));
+        (Ops::new(Root::Sole(Arc::new(tree)), moments), source)
     }
+}
+
+const NOW: i64 = 1_700_100_000;
+
+fn clock() -> Clock {
+    Clock {
+        now: NOW,
+        zone: jiff::tz::TimeZone::UTC,
+    }
+}
+
+/// Opens the same backup at any moment since its first; INBOX has two messages then.
+fn then(now: Arc<Memory>) -> super::super::moments::Opener {
+    Box::new(move |path, at| {
+        let oldest = now.chunks.first().unwrap().time;
+        if at < oldest {
+            return Err(ViewError::TooOld {
+                path: path.to_owned(),
+                asked: at.to_string(),
+                oldest: oldest.to_string(),
+            });
+        }
+        now.loads.fetch_add(100, Ordering::Relaxed);
+        Ok(Arc::new(anne().expunge(1, 2)))
+    })
 }
 
 fn anne() -> Memory {
@@ -143,7 +275,7 @@ fn anne() -> Memory {
         .mailbox("user.anne.Empty", &[])
 }
 
-fn walk(ops: &Ops, path: &str) -> Result<Attr, FsError> {
+fn walk(ops: &Ops, path: &str) -> Result<Attr, ViewError> {
     let parts = path.split('/').filter(|part| !part.is_empty());
     parts.fold(ops.getattr(ROOT), |at, name| ops.lookup(at?.ino, name))
 }
@@ -185,7 +317,10 @@ fn the_tree_of_one_user() {
             "/chunks",
             "/chunks/00000001.gz",
             "/chunks/00000002.gz",
+            "/deleted",
+            "/expunged",
             "/mailboxes",
+            "/mailboxes.json",
             "/mailboxes/Archive",
             "/mailboxes/Archive/2024",
             "/mailboxes/Archive/2024/1.eml",
@@ -194,6 +329,9 @@ fn the_tree_of_one_user() {
             "/mailboxes/INBOX/1.eml",
             "/mailboxes/INBOX/2.eml",
             "/mailboxes/INBOX/3.eml",
+            "/seen.json",
+            "/sieve",
+            "/subscriptions.txt",
         ]
     );
 }
@@ -201,8 +339,10 @@ fn the_tree_of_one_user() {
 /// readdir, lookup and getattr agree; inodes are unique; nlink counts directories; `..` leads back.
 fn check_consistency(ops: &Ops) {
     let found = find(ops);
-    let inodes: HashSet<_> = found.values().map(|attr| attr.ino).collect();
-    assert_eq!(inodes.len(), found.len());
+    let mut names: HashMap<u64, u32> = HashMap::new();
+    for attr in found.values() {
+        *names.entry(attr.ino).or_default() += 1;
+    }
     for (path, attr) in &found {
         assert_eq!(ops.getattr(attr.ino).as_ref(), Ok(attr), "{path}");
         assert_eq!(walk(ops, path).as_ref(), Ok(attr), "{path}");
@@ -215,6 +355,9 @@ fn check_consistency(ops: &Ops) {
             assert_eq!(ops.lookup(attr.ino, "..").unwrap(), found[parent]);
             let dirs = entries.iter().filter(|(_, attr)| attr.kind == Kind::Dir);
             assert_eq!(attr.nlink as usize, 2 + dirs.count(), "{path}");
+            assert_eq!(names[&attr.ino], 1, "{path}");
+        } else {
+            assert_eq!(names[&attr.ino], attr.nlink, "{path}");
         }
     }
 }
@@ -222,6 +365,7 @@ fn check_consistency(ops: &Ops) {
 #[test]
 fn listing_and_looking_up_agree() {
     check_consistency(&anne().lose(1, 3).sole().0);
+    check_consistency(&shown::full().lose(4, 1).lose(4, 2).sole().0);
     check_consistency(&all(&["anne", "bob", "a/b"]).0);
 }
 
@@ -268,7 +412,7 @@ fn attributes_come_from_the_log() {
     );
     assert_eq!(walk(&ops, "").unwrap().mtime, 1_700_000_500);
     let statfs = ops.statfs().unwrap();
-    assert_eq!((statfs.blocks, statfs.files), (1, 13));
+    assert_eq!((statfs.blocks, statfs.files), (1, 11));
     // All that, and only mailboxes that were looked into were read.
     assert_eq!(source.loads.load(Ordering::Relaxed), 1);
 }
@@ -287,16 +431,22 @@ fn reading() {
     assert_eq!(read("chunks/00000001.gz", 0, 100), ok("<first member>"));
     assert_eq!(read("chunks/00000002.gz", 1, 100), ok("second>"));
     assert_eq!(read("chunks/00000002.gz", u64::MAX, 100), ok(""));
-    assert_eq!(read("chunks", 0, 1), Err(FsError::IsDirectory));
+    assert_eq!(read("chunks", 0, 1), Err(ViewError::IsDirectory));
     assert_eq!(
         read("mailboxes/INBOX/1.eml/x", 0, 1),
-        Err(FsError::NotDirectory)
+        Err(ViewError::NotDirectory)
     );
-    assert_eq!(read("mailboxes/INBOX/9.eml", 0, 1), Err(FsError::NotFound));
-    assert_eq!(read("mailboxes/INBOX/01.eml", 0, 1), Err(FsError::NotFound));
+    assert_eq!(
+        read("mailboxes/INBOX/9.eml", 0, 1),
+        Err(ViewError::NotFound)
+    );
+    assert_eq!(
+        read("mailboxes/INBOX/01.eml", 0, 1),
+        Err(ViewError::NotFound)
+    );
     assert!(matches!(
         read("mailboxes/INBOX/2.eml", 0, 1),
-        Err(FsError::Damaged { .. })
+        Err(ViewError::Damaged { .. })
     ));
 }
 
@@ -308,7 +458,7 @@ fn a_message_that_is_not_as_long_as_indexed_is_damaged() {
     let one = walk(&ops, "mailboxes/INBOX/1.eml").unwrap();
     assert!(matches!(
         ops.read(one.ino, 0, 1),
-        Err(FsError::Damaged { .. })
+        Err(ViewError::Damaged { .. })
     ));
 }
 
@@ -321,7 +471,7 @@ fn a_data_file_cut_behind_our_back_is_damaged_and_not_short() {
     assert_eq!(ops.read(last.ino, 0, 4).unwrap().as_slice(), b"<sec");
     assert!(matches!(
         ops.read(last.ino, 0, 100),
-        Err(FsError::Damaged { .. })
+        Err(ViewError::Damaged { .. })
     ));
 }
 
@@ -336,11 +486,11 @@ fn extended_attributes() {
     assert_eq!(get("user.cyrus.flags"), Ok(r"\Seen".to_owned()));
     assert_eq!(get("user.cyrus.mailbox"), Ok("user.anne".to_owned()));
     assert_eq!(get("user.cyrus.guid"), Ok(Guid::of(b"one").to_string()));
-    assert_eq!(get("security.capability"), Err(FsError::NoAttribute));
+    assert_eq!(get("security.capability"), Err(ViewError::NoAttribute));
     let names = String::from_utf8(ops.listxattr(mail).unwrap()).unwrap();
     assert_eq!(names.matches('\0').count(), 7);
     assert!(names.split_terminator('\0').all(|name| get(name).is_ok()));
-    assert_eq!(ops.listxattr(ROOT), Ok(Vec::new()));
+    assert_eq!(ops.listxattr(ROOT), Ok(b"user.cyrus.oldest\0".to_vec()));
 }
 
 #[test]
@@ -349,7 +499,8 @@ fn memory_for_listings_is_bounded() {
         let bodies: Vec<_> = (0..n).map(|n| n.to_string()).collect();
         let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
         let backup = Memory::default().mailbox("user.anne", &bodies);
-        Arc::new(Mails::new(backup.records[&1].clone(), |_| 0).unwrap())
+        let records = backup.records[&1].clone();
+        Arc::new(Mails::new(1, records, &Links::default(), |_| 0).unwrap())
     };
     let (ops, _) = anne().sole();
     let mut listed = lock(&ops.listed);
@@ -374,16 +525,22 @@ fn all(keys: &[&str]) -> (Ops, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     });
     let (opened, rests) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (count, rest_count) = (opened.clone(), rests.clone());
-    let opener = Box::new(move |path: &Path| -> Result<Arc<dyn Source>, FsError> {
+    let opener = Box::new(move |path: &Path| -> Result<Arc<dyn Source>, ViewError> {
         if path.ends_with("locked") && count.fetch_add(1, Ordering::Relaxed) == 0 {
-            return Err(FsError::Locked { path: path.into() });
+            return Err(ViewError::Locked { path: path.into() });
         }
         count.fetch_add(1, Ordering::Relaxed);
         let rests = rest_count.clone();
         Ok(Arc::new(Memory { rests, ..anne() }))
     });
-    let users = Users::new(accounts.collect(), Namespace::default(), opener).unwrap();
-    (Ops::new(Root::Many(Box::new(users))), opened, rests)
+    let (accounts, namespace) = (accounts.collect(), Namespace::default());
+    let users = Users::new(accounts, namespace, Shape::default(), false, opener).unwrap();
+    let moments = Moments::new(clock(), then(Arc::new(anne())));
+    (
+        Ops::new(Root::Many(Box::new(users)), moments),
+        opened,
+        rests,
+    )
 }
 
 #[test]
@@ -422,7 +579,7 @@ fn users_are_opened_when_entered() {
     let root: Vec<_> = list(&ops, ROOT).into_iter().map(|e| e.0).collect();
     assert_eq!(root, [".", "..", "%SHARED", "a%2Fb", "anne", "bob"]);
     assert_eq!(walk(&ops, "anne").unwrap().mtime, 1_700_000_900);
-    assert_eq!(ops.lookup(ROOT, "carol"), Err(FsError::NotFound));
+    assert_eq!(ops.lookup(ROOT, "carol"), Err(ViewError::NotFound));
     assert_eq!(
         ops.statfs().unwrap(),
         Statfs {

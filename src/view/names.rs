@@ -44,6 +44,28 @@ pub fn user(key: &str) -> String {
     shorten(escape(key, |_| false))
 }
 
+/// Another name for a mailbox that was deleted at this moment (unix seconds).
+pub fn deleted(name: &str, time: i64) -> String {
+    shorten(format!("{name}@{}", compact(time)))
+}
+
+/// A moment as it can stand in a file name on every file system: `2026-10-01T093000Z`.
+pub fn compact(time: i64) -> String {
+    match jiff::Timestamp::from_second(time) {
+        Ok(moment) => moment.strftime("%Y-%m-%dT%H%M%SZ").to_string(),
+        Err(_) => time.to_string(),
+    }
+}
+
+/// Directory of a mailbox in Maildir++: its components, still in modified UTF-7, with a dot before
+/// each. INBOX has no component and is the maildir itself.
+pub fn maildir(components: &[String]) -> String {
+    let escaped = components
+        .iter()
+        .map(|component| format!(".{}", escape(component, |c| c == '.' || !c.is_ascii())));
+    shorten(escaped.collect())
+}
+
 /// File name of a message.
 pub fn mail(uid: u32) -> String {
     format!("{uid}.eml")
@@ -54,19 +76,60 @@ pub fn twin(uid: u32, guid: &Guid) -> String {
     format!("{uid}.{guid}.eml")
 }
 
-/// The message that a file name asks for.
-pub fn parse_mail(name: &str) -> Option<(u32, Option<Guid>)> {
-    let stem = name.strip_suffix(".eml")?;
-    let (uid, guid) = match stem.split_once('.') {
-        Some((uid, guid)) => (uid, Some(guid.parse().ok()?)),
-        None => (stem, None),
+/// File name of a message in a maildir; it can be told from its UID, and two messages with one UID
+/// have different names.
+pub fn maildir_mail(uid: u32, guid: &Guid, date: i64, size: u64, flags: &str) -> String {
+    let guid = &guid.to_string()[..16];
+    let flags = maildir_flags(flags);
+    format!("{date}.U{uid}G{guid}.cyrus,S={size}:2,{flags}")
+}
+
+/// The flags that a maildir can show, in the order that it wants.
+fn maildir_flags(flags: &str) -> String {
+    let known = [
+        ("\\Draft", 'D'),
+        ("\\Flagged", 'F'),
+        ("$Forwarded", 'P'),
+        ("\\Answered", 'R'),
+        ("\\Seen", 'S'),
+        ("\\Deleted", 'T'),
+    ];
+    let has = |name: &str| flags.split(' ').any(|flag| flag.eq_ignore_ascii_case(name));
+    known
+        .into_iter()
+        .filter(|(name, _)| has(name))
+        .map(|(_, letter)| letter)
+        .collect()
+}
+
+/// The UID of the message that a file name may stand for, in either layout.
+pub fn uid_of(name: &str) -> Option<u32> {
+    let digits = match name.split_once(".U") {
+        Some((_, rest)) if name.contains(".cyrus,S=") => rest.split_once('G')?.0,
+        _ if name.ends_with(".eml") => name.split_once('.')?.0,
+        _ => return None,
     };
-    let uid: u32 = uid.parse().ok()?;
-    let canonical = match &guid {
-        Some(guid) => twin(uid, guid),
-        None => mail(uid),
-    };
-    (canonical == name).then_some((uid, guid))
+    digits.parse().ok()
+}
+
+/// File name of what is in a message of a calendar or an address book; `kind` is its suffix.
+pub fn part(uid: u32, kind: &str) -> String {
+    format!("{uid}.{kind}")
+}
+
+/// The UID that a file name of [`part`] asks for.
+pub fn parse_part(name: &str, kind: &str) -> Option<u32> {
+    let uid = name.strip_suffix(kind)?.strip_suffix('.')?.parse().ok()?;
+    (part(uid, kind) == name).then_some(uid)
+}
+
+/// File name of a sieve script, which the log calls `x.script`.
+pub fn script(filename: &str) -> String {
+    let name = escape(filename, |_| false);
+    shorten(match name.strip_suffix(".script") {
+        Some(stem) if !stem.is_empty() => format!("{stem}.sieve"),
+        _ => name,
+    })
 }
 
 fn escape(name: &str, also: impl Fn(char) -> bool) -> String {
@@ -76,7 +139,7 @@ fn escape(name: &str, also: impl Fn(char) -> bool) -> String {
         let must = match c {
             '/' => true,
             '%' => looks_escaped(&name[at..]),
-            '.' => only_dots,
+            '.' => only_dots || also(c),
             c => c.is_control() || also(c),
         };
         if must {
@@ -108,7 +171,10 @@ fn push_escaped(out: &mut String, c: char) {
 /// land on a file system that knows no case.
 fn unreserve(name: String) -> String {
     let lower = name.to_ascii_lowercase();
-    let like_mail = lower.ends_with(".eml") && lower.starts_with(|c: char| c.is_ascii_digit());
+    let ends_like_mail = [".eml", ".ics", ".vcf"]
+        .iter()
+        .any(|end| lower.ends_with(end));
+    let like_mail = ends_like_mail && lower.starts_with(|c: char| c.is_ascii_digit());
     match name.rfind('.') {
         Some(dot) if like_mail || lower == MISSING => {
             format!("{}%2E{}", &name[..dot], &name[dot + 1..])
@@ -152,6 +218,7 @@ mod tests {
             ("17.eml", "17%2Eeml"),
             ("17.EML", "17%2EEML"),
             ("17.x.eml", "17.x%2Eeml"),
+            ("17.ics", "17%2Eics"),
             ("x.eml", "x.eml"),
             ("missing.txt", "missing%2Etxt"),
             ("100%", "100%"),
@@ -178,22 +245,33 @@ mod tests {
     }
 
     #[test]
-    fn mail_names_round_trip_and_have_no_second_spelling() {
+    fn names_of_messages_tell_the_uid() {
         let guid = Guid::of(b"x");
-        assert_eq!(parse_mail(&mail(17)), Some((17, None)));
-        assert_eq!(parse_mail(&twin(17, &guid)), Some((17, Some(guid))));
-        for other in [
-            "017.eml",
-            "+17.eml",
-            "17.EML",
-            "17",
-            ".eml",
-            "17..eml",
-            "4294967296.eml",
-        ] {
-            assert_eq!(parse_mail(other), None, "{other}");
+        assert_eq!(uid_of(&mail(17)), Some(17));
+        assert_eq!(uid_of(&twin(17, &guid)), Some(17));
+        let name = maildir_mail(17, &guid, -5, 900, "\\Seen $x \\draft $Forwarded");
+        assert_eq!(name, "-5.U17G11f6ad8ec52a2984.cyrus,S=900:2,DPS");
+        assert_eq!(uid_of(&name), Some(17));
+        for other in ["17", ".eml", "x.eml", "4294967296.eml", "a.UxG.cyrus,S="] {
+            assert_eq!(uid_of(other), None, "{other}");
         }
-        assert_eq!(parse_mail(&twin(17, &guid).to_uppercase()), None);
+        assert_eq!(parse_part("17.ics", "ics"), Some(17));
+        assert_eq!(parse_part("017.ics", "ics"), None);
+        assert_eq!(parse_part("17.vcf", "ics"), None);
+    }
+
+    #[test]
+    fn other_names() {
+        assert_eq!(deleted("Old", 0), "Old@1970-01-01T000000Z");
+        let components = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            maildir(&components(&["Archive", "a.b/c"])),
+            ".Archive.a%2Eb%2Fc"
+        );
+        assert_eq!(maildir(&components(&["Entw&APw-rfe"])), ".Entw&APw-rfe");
+        assert_eq!(script("vacation.script"), "vacation.sieve");
+        assert_eq!(script("../x"), "..%2Fx");
+        assert_eq!(script(".script"), ".script");
     }
 
     proptest! {
@@ -202,7 +280,7 @@ mod tests {
             for name in [folder(&component), top_folder(&component), user(&component)] {
                 prop_assert!(!name.is_empty() && name.len() <= MAX_BYTES);
                 prop_assert!(!name.contains('/') && !name.contains('\0'));
-                prop_assert!(name != "." && name != ".." && parse_mail(&name).is_none() || name == user(&component));
+                prop_assert!(name != "." && name != ".." && uid_of(&name).is_none() || name == user(&component));
             }
         }
 

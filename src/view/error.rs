@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Why a request was not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FsError {
+pub enum ViewError {
     /// No such name, or no such inode.
     #[error("no such file")]
     NotFound,
@@ -20,6 +20,19 @@ pub enum FsError {
     /// The caller's buffer is too small for the attribute.
     #[error("buffer too small")]
     Range,
+    /// A moment that has not come yet when the mount began.
+    #[error("this moment had not come when the mount began")]
+    NotYet,
+    /// A moment that the backup knows nothing of any more.
+    #[error("{path}: nothing is known of {asked}, only of what came since {oldest}")]
+    TooOld {
+        /// The data file.
+        path: PathBuf,
+        /// The moment asked for.
+        asked: String,
+        /// The oldest that can be shown.
+        oldest: String,
+    },
     /// Somebody else holds the backup's lock.
     #[error(
         "{path}: backup is locked by another process: try again, or mount with -o wait=SECONDS or -o lock=none"
@@ -46,34 +59,40 @@ pub enum FsError {
     },
 }
 
-impl FsError {
+impl ViewError {
     /// The errno that the program sees.
     pub fn errno(&self) -> i32 {
         match self {
-            FsError::NotFound => libc::ENOENT,
-            FsError::NotDirectory => libc::ENOTDIR,
-            FsError::IsDirectory => libc::EISDIR,
-            FsError::NoAttribute => libc::ENODATA,
-            FsError::Range => libc::ERANGE,
+            ViewError::NotFound => libc::ENOENT,
+            ViewError::NotDirectory => libc::ENOTDIR,
+            ViewError::IsDirectory => libc::EISDIR,
+            ViewError::NoAttribute => libc::ENODATA,
+            ViewError::Range => libc::ERANGE,
+            // Not ENOENT: a copy of a moment that cannot be shown must fail, not be empty.
+            ViewError::NotYet | ViewError::TooOld { .. } => libc::ENODATA,
             // Not EAGAIN, which programs take for "non-blocking read", and not ENOENT, which an
             // archive program takes for "was deleted".
-            FsError::Locked { .. } => libc::EBUSY,
-            FsError::Damaged { .. } => libc::EIO,
+            ViewError::Locked { .. } => libc::EBUSY,
+            ViewError::Damaged { .. } => libc::EIO,
             // A backup that is listed but gone is an accident, so not ENOENT: a copy of the tree must
             // fail loudly, and `rsync --delete` must not delete.
-            FsError::Unreadable { .. } => libc::EIO,
+            ViewError::Unreadable { .. } => libc::EIO,
         }
     }
 
     /// Whether this belongs to everyday use, and is no news for an administrator.
     pub fn is_ordinary(&self) -> bool {
         match self {
-            FsError::NotFound
-            | FsError::NotDirectory
-            | FsError::IsDirectory
-            | FsError::NoAttribute
-            | FsError::Range => true,
-            FsError::Locked { .. } | FsError::Damaged { .. } | FsError::Unreadable { .. } => false,
+            ViewError::NotFound
+            | ViewError::NotDirectory
+            | ViewError::IsDirectory
+            | ViewError::NoAttribute
+            | ViewError::Range
+            | ViewError::NotYet => true,
+            ViewError::TooOld { .. } => false,
+            ViewError::Locked { .. } | ViewError::Damaged { .. } | ViewError::Unreadable { .. } => {
+                false
+            }
         }
     }
 }
@@ -87,18 +106,18 @@ mod tests {
         let path = PathBuf::from("/b/anne_AAAAAA");
         let what = String::new();
         let troubles = [
-            FsError::Locked { path: path.clone() },
-            FsError::Damaged {
+            ViewError::Locked { path: path.clone() },
+            ViewError::Damaged {
                 path: path.clone(),
                 what: what.clone(),
             },
-            FsError::Unreadable { path, what },
+            ViewError::Unreadable { path, what },
         ];
         for trouble in troubles {
             assert!(!trouble.is_ordinary());
             // ENOSYS would switch the operation off for the whole mount.
             assert!(![libc::ENOENT, libc::ENOSYS, 0].contains(&trouble.errno()));
         }
-        assert_eq!(FsError::NotFound.errno(), libc::ENOENT);
+        assert_eq!(ViewError::NotFound.errno(), libc::ENOENT);
     }
 }

@@ -1,0 +1,24 @@
+//! The rows of the table, in groups that share their data.
+
+mod ceilings;
+mod idle;
+mod ingest;
+mod session;
+mod tools;
+
+use anyhow::Result;
+
+use crate::Bench;
+use crate::report::Row;
+
+/// Makes its data and measures.
+pub type Group = fn(&Bench) -> Result<Vec<Row>>;
+
+/// By name, in the order of the table.
+pub const GROUPS: [(&str, Group); 5] = [
+    ("ingest", ingest::rows),
+    ("session", session::rows),
+    ("tools", tools::rows),
+    ("idle", idle::rows),
+    ("ceilings", ceilings::rows),
+];

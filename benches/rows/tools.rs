@@ -1,0 +1,129 @@
+//! The tools on a backup of many chunks, and on one of a single large chunk.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::Bench;
+use crate::backup::{self, Made};
+use crate::measure::{self, Sample, in_turn};
+use crate::report::{Row, size};
+use crate::rig::{Instance, our_binary};
+
+/// Program, arguments with FILE and GUID to be filled in, whether it changes the file, the ratio wanted of a full run.
+struct Work {
+    program: &'static str,
+    args: &'static str,
+    changes: bool,
+    wanted: Option<f64>,
+}
+
+pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
+    let instance = Instance::new(
+        bench.cyrus,
+        "bench",
+        "backuppartition-default: @B@/part\nbackup_retention: 0\n",
+    );
+    let chunks = bench.pick(200, 2_000);
+    let made = backup::make(&instance, 1, "many", chunks, 8)?;
+    let what = format!("{chunks} chunks of {}", size(made.length as f64));
+    let mut rows = Vec::new();
+    for work in MANY_CHUNKS {
+        rows.push(row(bench, &instance, &made, &work, &what)?);
+    }
+    let one = backup::make(&instance, 2, "one", 1, bench.pick(1_600, 16_000))?;
+    let what = format!("one chunk of {}", size(one.length as f64));
+    for work in ONE_CHUNK {
+        rows.push(row(bench, &instance, &one, &work, &what)?);
+    }
+    Ok(rows)
+}
+
+const MANY_CHUNKS: [Work; 8] = [
+    look("ctl_backups", "list -f FILE", None),
+    look("ctl_backups", "stat -f FILE", Some(0.02)),
+    look("ctl_backups", "verify -f FILE", Some(0.01)),
+    change("ctl_backups", "reindex -f FILE", Some(0.02)),
+    change("ctl_backups", "compact -F -f FILE", Some(0.03)),
+    look("cyr_backup", "-f FILE list mailboxes", None),
+    look("cyr_backup", "-f FILE dump message FIRST", None),
+    look("cyr_backup", "-f FILE dump message LAST", None),
+];
+
+const ONE_CHUNK: [Work; 2] = [
+    look("cyr_backup", "-f FILE dump message FIRST", None),
+    look("cyr_backup", "-f FILE dump message LAST", Some(0.01)),
+];
+
+const fn look(program: &'static str, args: &'static str, wanted: Option<f64>) -> Work {
+    Work {
+        program,
+        args,
+        changes: false,
+        wanted,
+    }
+}
+
+const fn change(program: &'static str, args: &'static str, wanted: Option<f64>) -> Work {
+    Work {
+        program,
+        args,
+        changes: true,
+        wanted,
+    }
+}
+
+fn row(bench: &Bench, instance: &Instance, made: &Made, work: &Work, what: &str) -> Result<Row> {
+    let ours = || {
+        side(instance, made, work, || {
+            instance.command(our_binary(work.program))
+        })
+    };
+    let theirs = || side(instance, made, work, || instance.program(work.program));
+    let samples = in_turn(bench.patience, ours, theirs)?;
+    let name = format!(
+        "{} {}, {what}",
+        work.program,
+        work.args.replace("-f FILE ", "").replace(" -f FILE", "")
+    );
+    // What is wanted, DESIGN says of a full run.
+    Ok(Row::new(
+        name,
+        "C",
+        work.wanted.filter(|_| bench.pick(false, true)),
+        samples,
+    ))
+}
+
+fn side(
+    instance: &Instance,
+    made: &Made,
+    work: &Work,
+    command: impl Fn() -> Command,
+) -> Result<Sample> {
+    let copied = work
+        .changes
+        .then(|| backup::copy(instance, made, "copied"))
+        .transpose()?;
+    let path = copied.as_deref().unwrap_or(&made.path);
+    let sample = measure::run(command().args(arguments(work.args, path, made)?))?;
+    if let Some(copied) = &copied {
+        backup::remove(copied)?;
+    }
+    Ok(sample)
+}
+
+fn arguments(args: &str, path: &Path, made: &Made) -> Result<Vec<String>> {
+    let (first, last) = (
+        made.guids.first().context("a message")?,
+        made.guids.last().context("a message")?,
+    );
+    let words = args.split(' ').map(|word| match word {
+        "FILE" => path.display().to_string(),
+        "FIRST" => first.to_string(),
+        "LAST" => last.to_string(),
+        word => word.to_owned(),
+    });
+    Ok(words.collect())
+}

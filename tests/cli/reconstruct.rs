@@ -1,0 +1,226 @@
+//! `reconstruct`: backups.db from the files, with C's `ctl_backups list` as the judge.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::administer::{insert, key, two_partitions};
+use super::place::Place;
+
+/// backups.db as C's tool lists it: user → path.
+fn listed_by_c(place: &Place) -> BTreeMap<String, PathBuf> {
+    let output = place.c("ctl_backups list -V -A");
+    let lines = output.out.lines().map(|line| {
+        let columns: Vec<&str> = line.split('\t').collect();
+        (columns[2].to_owned(), PathBuf::from(columns[3]))
+    });
+    lines.collect()
+}
+
+#[track_caller]
+fn reconstruct(place: &Place, code: i32, says: &[&str]) -> String {
+    let output = place.ours("ctl_backups -v reconstruct");
+    for words in says {
+        assert!(
+            output.out.contains(words),
+            "{words:?} in {}{}",
+            output.out,
+            output.err
+        );
+    }
+    assert_eq!(output.code, Some(code), "{}{}", output.out, output.err);
+    output.out
+}
+
+#[test]
+fn everybody_is_found_by_content() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    fs::remove_file(place.path("conf/backups.db")).unwrap();
+    // A name that lies, a second backup, things that are none, in a place of their own.
+    place.mkdir("two/z");
+    place.copy("b/bethany_sGEZYM", "two/z/zoe_CCCCCC");
+    for suffix in ["", ".index"] {
+        fs::remove_file(place.path(&format!("one/b/bethany_AAAAAA{suffix}"))).unwrap();
+    }
+    place.copy("b/carol", "two/z/carol.copy");
+    place.write("two/z/README", b"a note");
+    place.write("two/z/gone_EEEEEE.index", b"alone");
+    place.write("two/z/empty_FFFFFF", b"");
+    let expected = BTreeMap::from([
+        ("bethany".to_owned(), place.path("two/z/zoe_CCCCCC")),
+        ("carol".to_owned(), place.path("one/c/carol_AAAAAA")),
+    ]);
+
+    let dry = place.ours("ctl_backups reconstruct --dry-run");
+    assert!(
+        dry.out.contains("2 added") && dry.out.contains("nothing was changed"),
+        "{}",
+        dry.out
+    );
+    assert!(!place.path("conf/backups.db").exists());
+    let says = [
+        "carol: duplicate",
+        "README (it is no data file)",
+        "gone_EEEEEE.index (its data file is missing)",
+        "empty_FFFFFF (it is empty)",
+        "0 kept, 2 added, 0 changed, 0 dropped, 1 duplicates, 3 strangers",
+    ];
+    reconstruct(&place, 75, &says);
+    assert_eq!(listed_by_c(&place), expected);
+    assert_eq!(
+        place.c("ctl_backups list").out,
+        place.ours("ctl_backups list").out
+    );
+    fs::remove_file(place.path("two/z/carol.copy")).unwrap();
+    reconstruct(&place, 0, &["2 kept, 0 added"]);
+
+    // Without an index, and with another's: the bytes decide.
+    fs::remove_file(place.path("two/z/zoe_CCCCCC.index")).unwrap();
+    reconstruct(&place, 0, &["2 kept, 0 added"]);
+    fs::copy(
+        place.path("one/c/carol_AAAAAA.index"),
+        place.path("two/z/zoe_CCCCCC.index"),
+    )
+    .unwrap();
+    reconstruct(&place, 0, &["2 kept, 0 added"]);
+    assert_eq!(listed_by_c(&place), expected);
+
+    // Entries that are wrong in every way.
+    insert(&place, "carol", &place.path("two/z/zoe_CCCCCC"));
+    insert(&place, "bethany", &place.path("one/c/carol_AAAAAA"));
+    insert(&place, "ghost", &place.path("one/g/ghost_AAAAAA"));
+    reconstruct(
+        &place,
+        0,
+        &["ghost: dropped", "does not exist", "2 changed, 1 dropped"],
+    );
+    assert_eq!(listed_by_c(&place), expected);
+    let json = place.ours("ctl_backups -j reconstruct").out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["entries"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_not_there_now_is_not_forgotten() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    // A partition that is not mounted.
+    let away = place.path("one.away");
+    fs::rename(place.path("one"), &away).unwrap();
+    reconstruct(&place, 0, &["carol: kept", "not mounted?", "2 kept"]);
+    place.mkdir("one");
+    reconstruct(&place, 0, &["not mounted?", "2 kept"]);
+    fs::remove_dir(place.path("one")).unwrap();
+    fs::rename(away, place.path("one")).unwrap();
+    // One that imapd.conf no longer has.
+    place.configure("backuppartition-two: @B@/two\n");
+    reconstruct(&place, 0, &["2 kept, 0 added, 0 changed, 0 dropped"]);
+    // An entry for a file in which nobody can tell anything.
+    place.write("two/junk_AAAAAA", b"junk");
+    insert(&place, "junk", &place.path("two/junk_AAAAAA"));
+    reconstruct(
+        &place,
+        0,
+        &["junk: kept", "nothing in it says whose it is", "3 kept"],
+    );
+    // None at all: refused, not an empty backups.db.
+    place.configure("");
+    let output = place.ours("ctl_backups reconstruct");
+    assert_eq!(output.code, Some(78), "{}", output.out);
+    assert!(place.catalog().get(&key("carol")).unwrap().is_some());
+}
+
+#[test]
+fn a_backups_db_that_cannot_be_read_is_kept_and_replaced() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    let skiplist = place.path("conf/skiplist");
+    fs::remove_file(place.path("conf/backups.db")).unwrap();
+    let made = std::process::Command::new("/usr/lib/cyrus/bin/cvt_cyrusdb")
+        .args(["-C".as_ref(), place.path("imapd.conf").as_os_str()])
+        .arg("/dev/null")
+        .arg("flat")
+        .arg(&skiplist)
+        .arg("skiplist")
+        .status();
+    let skiplist = match made.is_ok_and(|status| status.success()) {
+        true => fs::read(skiplist).unwrap(),
+        false => [&b"\xa1\x02\x8b\x0dskiplist file\0\0\0"[..], &[0; 100]].concat(),
+    };
+    for (bytes, says) in [
+        (
+            &skiplist[..],
+            "convert it with: cvt_cyrusdb OLD skiplist NEW twoskip",
+        ),
+        (&[7; 600], "is not a twoskip database"),
+    ] {
+        place.write("conf/backups.db", bytes);
+        let refused = place.ours("ctl_backups list");
+        assert_eq!(refused.code, Some(75));
+        assert!(refused.err.contains(says), "{}", refused.err);
+        reconstruct(&place, 0, &["backups.db is written anew", "2 added"]);
+        assert_eq!(listed_by_c(&place).len(), 2);
+        let copies = fs::read_dir(place.path("conf")).unwrap();
+        let copies = copies.filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name().into_string().unwrap();
+            name.starts_with("backups.db.")
+        });
+        let copies: Vec<PathBuf> = copies.map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(copies.len(), 1, "{copies:?}");
+        assert_eq!(fs::read(&copies[0]).unwrap(), bytes);
+        fs::remove_file(&copies[0]).unwrap();
+    }
+}
+
+/// 5,000 users without an index, while entries come and go.
+#[test]
+fn five_thousand_users() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    let count = 5000;
+    for n in 0..count {
+        let directory = format!(
+            "{}/{}",
+            ["one", "two"][n % 2],
+            char::from(b'a' + (n % 26) as u8)
+        );
+        place.mkdir(&directory);
+        let line = format!(
+            "1795459116 APPLY MAILBOX %(UNIQUEID u{n} MBOXNAME user.u{n} SYNC_CRC 0 LAST_UID 0 \
+             HIGHESTMODSEQ 1 RECENTUID 0 RECENTTIME 0 LAST_APPENDDATE 0 POP3_LAST_LOGIN 0 \
+             UIDVALIDITY 1 PARTITION default ACL \"\" OPTIONS P RECORD ())\r\n"
+        );
+        let file = fs::File::create(place.path(&format!("{directory}/x_{n:06}"))).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        gzip.write_all(b"# cyrus backup: chunk start\r\n").unwrap();
+        gzip.write_all(line.as_bytes()).unwrap();
+        gzip.finish().unwrap();
+    }
+    let catalog = place.catalog();
+    let newcomer = place.path("two/newcomer_AAAAAA");
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| reconstruct(&place, 0, &["2 kept, 5000 added"]));
+        // backupd makes a backup meanwhile, and makes one that is planned for.
+        while !run.is_finished() {
+            catalog.insert(&key("newcomer"), &newcomer).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        run.join().unwrap();
+    });
+    let entries = catalog.iter().unwrap();
+    assert_eq!(entries.len(), count + 3);
+    let consistent = std::process::Command::new("/usr/lib/cyrus/bin/cyr_dbtool")
+        .arg("-C")
+        .arg(place.path("imapd.conf"))
+        .arg(place.path("conf/backups.db"))
+        .args(["twoskip", "consistent"])
+        .output()
+        .unwrap();
+    assert!(consistent.status.success(), "{consistent:?}");
+}

@@ -1,0 +1,13 @@
+//! backupd as a service: who may come in, what a peer may cost, how it is started, what is seen of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../rig/mod.rs"]
+mod rig;
+
+mod security;
+mod tls_client;
