@@ -255,17 +255,19 @@ fn server_annotations_and_deleted_users_in_rolling_mode() {
         let mut rolling = world.source.roll();
         rolling.settle();
         world.proxy.take();
+        let text = "of the server";
         world
             .source
             .admin()
-            .set_metadata("", "/shared/comment", "of the server");
+            .set_metadata("", "/shared/comment", text);
+        world.source.log_annotation_of_server();
         rolling.settle();
-        let set = sent(&world, "APPLY ANNOTATION ");
-        assert_eq!(set.len(), 1, "{set:?}");
-        world
-            .source
-            .admin()
-            .set_metadata("", "/shared/comment", "of the server");
+        let said = sent(&world, "");
+        let set = said
+            .iter()
+            .filter(|line| line.starts_with("APPLY ANNOTATION "));
+        assert_eq!(set.count(), 1, "{cyrus:?}: the client says {said:?}");
+        world.source.log_annotation_of_server();
         rolling.settle();
         let again = sent(&world, "APPLY ");
         assert!(
@@ -304,7 +306,9 @@ fn xbackup_replicates_everybody() {
     }
     let mut admin = world.source.admin();
     admin.create("team");
-    let answers = admin.command("XBACKUP user/* bk");
+    world.shared("team");
+    let mut answers = admin.command("XBACKUP user/* bk");
+    answers.extend(admin.command("XBACKUP team bk"));
     let answers: Vec<String> = answers
         .iter()
         .map(|line| String::from_utf8_lossy(line).into_owned())

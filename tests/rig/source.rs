@@ -32,7 +32,15 @@ impl Source {
 
     /// The same with more options in imapd.conf.
     pub fn start_with(cyrus: Cyrus, backup_port: u16, more: &str) -> Source {
-        let options = options(backup_port, PASSWORD, "repl") + more;
+        let keys: Vec<&str> = more
+            .lines()
+            .filter_map(|line| line.split(':').next())
+            .collect();
+        let common = options(backup_port, PASSWORD, "repl");
+        let ours = common
+            .lines()
+            .filter(|line| !keys.iter().any(|key| line.starts_with(key)));
+        let options = ours.map(|line| format!("{line}\n")).collect::<String>() + more;
         let instance = Instance::new(cyrus, "source", &options);
         instance.add_password(ADMIN, PASSWORD);
         let (imap_port, sieve_port) = (free_port(), free_port());
@@ -128,6 +136,13 @@ impl Source {
         for name in ["log", "log-run"] {
             let _ = std::fs::remove_file(self.logs().join(name));
         }
+    }
+
+    /// imapd does not log what it sets for the whole server; this is what an administrator's tool logs.
+    pub fn log_annotation_of_server(&self) {
+        let log = self.logs().join("log");
+        std::fs::write(&log, "ANNOTATION \"\"\n").expect("the log of the channel");
+        self.instance.give_to_cyrus(&log);
     }
 
     fn logs(&self) -> PathBuf {
