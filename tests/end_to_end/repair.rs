@@ -275,7 +275,9 @@ fn server_annotations_and_deleted_users_in_rolling_mode() {
             "what we hold is not sent again: {again:?}"
         );
         drop(carl);
-        world.source.admin().delete("user/carl");
+        let mut admin = world.source.admin();
+        admin.set_acl("user/carl", "admin", "lrswipkxtecda");
+        admin.delete("user/carl");
         rolling.settle();
         let gone = sent(&world, "APPLY UNUSER ");
         assert_eq!(gone.len(), 1, "{gone:?}");
