@@ -48,22 +48,24 @@ impl Sieve {
 
     /// Each script, and whether it is active.
     pub fn list(&mut self) -> Vec<(String, bool)> {
-        self.writer
-            .write_all(b"LISTSCRIPTS\r\n")
-            .expect("a server that reads");
-        let lines = self.finish("LISTSCRIPTS");
+        let lines = self.command("LISTSCRIPTS");
         let named = lines.iter().filter_map(|line| {
             let name = line.strip_prefix('"')?.split('"').next()?;
-            Some((name.to_owned(), line.trim_end().ends_with("ACTIVE")))
+            Some((name.to_owned(), line.ends_with("ACTIVE")))
         });
         named.collect()
     }
 
-    fn command(&mut self, command: &str) {
+    /// Lines of an answer without the last.
+    pub fn ask(&mut self, command: &str) -> Vec<String> {
+        self.command(command)
+    }
+
+    fn command(&mut self, command: &str) -> Vec<String> {
         self.writer
             .write_all(format!("{command}\r\n").as_bytes())
             .expect("a server that reads");
-        self.finish(command);
+        self.finish(command)
     }
 
     fn finish(&mut self, what: &str) -> Vec<String> {
@@ -82,7 +84,7 @@ impl Sieve {
                 !line.starts_with("NO") && !line.starts_with("BYE"),
                 "sieve: {what}: {line}"
             );
-            lines.push(line);
+            lines.push(line.trim_end().to_owned());
         }
     }
 }
