@@ -12,6 +12,7 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod broken_disk;
 mod changes;
 mod folders;
 mod mounted;

@@ -163,7 +163,8 @@ impl Script {
             (1..=4, _) => {
                 let count = self.rng.within(1, 5);
                 let mut bodies: Vec<Vec<u8>> = (0..count).map(|_| self.mail.small()).collect();
-                bodies.push(b"Subject: the same everywhere\r\n\r\nagain\r\n".to_vec());
+                let again = format!("Subject: twice\r\n\r\n{}\r\n", self.rng.within(0, 30));
+                bodies.push(again.into_bytes());
                 append(&mut imap, &folder, &bodies);
                 format!("append {count} to {folder}")
             }

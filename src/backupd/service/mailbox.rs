@@ -41,7 +41,7 @@ enum Outcome {
 }
 
 impl StoreService {
-    pub(super) fn mailbox(&mut self, update: &MailboxUpdate<'_>, staging: &Staging) -> Reply {
+    pub(super) fn mailbox(&mut self, update: &MailboxUpdate<'_>, staging: &mut Staging) -> Reply {
         if let Err(refused) = check(update) {
             return refused;
         }
@@ -52,7 +52,10 @@ impl StoreService {
             apply_update(appender, update, staging, in_full, missing)
         });
         match outcome {
-            Ok(Outcome::Done) => success(),
+            Ok(Outcome::Done) => {
+                staging.note_stored(update.records.iter().flatten().map(|record| record.guid));
+                success()
+            }
             Ok(Outcome::Changed) => Reply::No(
                 Code::SyncChanged,
                 "Mailbox is not what SINCE_MODSEQ says".to_owned(),

@@ -42,7 +42,8 @@ impl World {
 
     fn staging(&self) -> Staging {
         let budget = Arc::new(Budget::new(1 << 20));
-        let mut staging = Staging::new(self.dir.path().join("stage"), 1 << 20, budget);
+        let disk = Arc::new(Budget::new(1 << 20));
+        let mut staging = Staging::new(self.dir.path().join("stage"), 1 << 20, budget, disk);
         let size = MAIL.len() as u64;
         staging
             .begin(Guid::of(MAIL), b"default".to_vec(), size)
