@@ -202,11 +202,14 @@ fn a_maildir_is_read_by_mutt_and_python() {
         let said = sh(Command::new("python3").args(["-c", script]).arg(&maildir));
         assert_eq!(said, "['message 0 S', 'message 2 F'] ['Copy']\n");
     }
-    if has("mutt") {
-        let mutt = sh(Command::new("mutt")
-            .args(["-n", "-F", "/dev/null", "-R", "-e", "push '<exit>'", "-f"])
-            .arg(&maildir)
-            .env("TERM", "dumb"));
+    if has("mutt") && has("script") {
+        // Without a terminal mutt would send mail instead of reading it.
+        let command =
+            "timeout 60 mutt -n -F /dev/null -R -e 'set folder=/' -e 'push <exit>' -f \"$MAILDIR\"";
+        let mutt = sh(Command::new("script")
+            .args(["-qec", command, "/dev/null"])
+            .env("MAILDIR", &maildir)
+            .env("TERM", "xterm"));
         assert!(!mutt.contains("not a mailbox"), "{mutt}");
     }
 }

@@ -26,6 +26,8 @@ mod find;
 mod killed;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/purge.rs"]
+mod purge;
 #[path = "cli/reconstruct.rs"]
 mod reconstruct;
 #[path = "cli/restore.rs"]

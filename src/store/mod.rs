@@ -46,6 +46,7 @@ pub mod member;
 pub mod owner;
 pub mod partition;
 mod placement;
+pub mod purge;
 pub mod rebuild;
 pub mod reconstruct;
 mod recover;

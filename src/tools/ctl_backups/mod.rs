@@ -5,6 +5,7 @@ mod list;
 mod lock;
 pub mod options;
 pub mod own;
+mod purge;
 mod reconstruct;
 mod reindex;
 mod stat;
