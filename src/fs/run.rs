@@ -233,6 +233,7 @@ impl Plan {
         How {
             lock: self.options.lock,
             wait: self.options.wait,
+            cache: self.options.cache.map(|megabytes| megabytes << 20),
         }
     }
 

@@ -67,6 +67,7 @@ fn tree(args: &Tar, path: &Path, key: Option<&str>, site: &Site) -> Result<Ops, 
             false => LockMode::Hold,
         },
         wait: PATIENCE,
+        cache: None,
     };
     let at = args.at.as_deref().map(|text| site.clock.parse(text));
     let at = at
