@@ -6,7 +6,7 @@ CARGO ?= cargo
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 BINARIES = backupd ctl_backups cyr_backup mount-cyrusbackup
 
-.PHONY: all build demo test test-packages bench check fuzz-smoke install uninstall clean
+.PHONY: all build demo figures test test-packages bench check fuzz-smoke install uninstall clean
 
 all: build
 
@@ -31,6 +31,11 @@ SIZE ?= small
 bench: test-packages
 	$(CARGO) bench --locked --bench system -- --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) \
 		$(if $(JSON),--json $(abspath $(JSON)))
+
+# The mount against ext4, C, restic and borg: figures of this machine. FIGURES=megabytes.
+figures:
+	@contrib/setup/packages.sh mount bench cyrus
+	FIGURES=$(or $(FIGURES),1000) $(CARGO) test --release --locked --test mount-tests figures -- --nocapture
 
 check:
 	@contrib/setup/toolchain.sh

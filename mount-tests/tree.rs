@@ -202,12 +202,16 @@ fn a_maildir_is_read_by_mutt_and_python() {
         let said = sh(Command::new("python3").args(["-c", script]).arg(&maildir));
         assert_eq!(said, "['message 0 S', 'message 2 F'] ['Copy']\n");
     }
-    if has("mutt") {
-        let mutt = sh(Command::new("mutt")
-            .args(["-n", "-F", "/dev/null", "-R", "-e", "push '<exit>'", "-f"])
-            .arg(&maildir)
-            .env("TERM", "dumb"));
-        assert!(!mutt.contains("not a mailbox"), "{mutt}");
+    if has("mutt") && has("script") {
+        // mutt wants a terminal; script(1) is one.
+        let command = format!(
+            "mutt -n -F /dev/null -R -e \"set index_format='%s/%Z/'\" -e 'push <exit>' -f {}",
+            maildir.display()
+        );
+        let mutt = sh(Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .env("TERM", "vt100"));
+        assert!(mutt.contains("message 0/") && mutt.contains("message 2/"), "{mutt}");
     }
 }
 
