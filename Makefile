@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
-BINARIES = backupd ctl_backups cyr_backup mount-cyrusbackup
+BINARIES = backupd ctl_backups cyr_backup restore mount-cyrusbackup
 
 .PHONY: all build demo figures test test-packages bench check fuzz-smoke install uninstall clean
 

@@ -21,7 +21,16 @@ fn mail(number: u64) -> Vec<u8> {
         x ^= x << 17;
         x
     };
-    let words = ["meeting", "lighthouse", "invoice", "the", "and", "tomorrow", "regards", "please"];
+    let words = [
+        "meeting",
+        "lighthouse",
+        "invoice",
+        "the",
+        "and",
+        "tomorrow",
+        "regards",
+        "please",
+    ];
     let mut text = format!(
         "From: a{}@example.com\r\nSubject: message {number}\r\nMessage-ID: <{}@x>\r\n\r\n",
         next() % 500,
@@ -113,13 +122,19 @@ impl Drop for Other {
 
 fn other(mut command: Command, dir: &Path, inside: &str) -> Option<(Other, PathBuf)> {
     std::fs::create_dir_all(dir).unwrap();
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+    let child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
     let other = Other {
         child,
         dir: dir.to_owned(),
     };
     for _ in 0..300 {
-        let found = Command::new("sh").args(["-c", &format!("ls -d {}/{inside}", dir.display())]).output();
+        let found = Command::new("sh")
+            .args(["-c", &format!("ls -d {}/{inside}", dir.display())])
+            .output();
         if let Ok(found) = found
             && found.status.success()
         {
@@ -134,7 +149,10 @@ fn other(mut command: Command, dir: &Path, inside: &str) -> Option<(Other, PathB
 fn line(name: &str, dir: &Path, uids: u32, remount: &mut dyn FnMut()) {
     let jobs = [
         ("tar", "tar -cf - mailboxes | cat >/dev/null"),
-        ("cp", "rm -rf /dev/shm/figures.cp; cp -a mailboxes /dev/shm/figures.cp"),
+        (
+            "cp",
+            "rm -rf /dev/shm/figures.cp; cp -a mailboxes /dev/shm/figures.cp",
+        ),
         ("find", "find mailboxes -ls >/dev/null"),
         ("grep", "grep -r -c zebra mailboxes >/dev/null || true"),
     ];
@@ -149,12 +167,19 @@ fn line(name: &str, dir: &Path, uids: u32, remount: &mut dyn FnMut()) {
     remount();
     cold();
     let (p50, p99) = random(&dir.join("mailboxes/INBOX"), uids, 500);
-    println!("{said}  one p50 {:.2} ms p99 {:.2} ms", p50.as_secs_f64() * 1e3, p99.as_secs_f64() * 1e3);
+    println!(
+        "{said}  one p50 {:.2} ms p99 {:.2} ms",
+        p50.as_secs_f64() * 1e3,
+        p99.as_secs_f64() * 1e3
+    );
 }
 
 #[test]
 fn figures_when_asked_for() {
-    let Some(megabytes) = std::env::var("FIGURES").ok().and_then(|text| text.parse().ok()) else {
+    let Some(megabytes) = std::env::var("FIGURES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+    else {
         return;
     };
     if !can_mount() {
@@ -172,7 +197,9 @@ fn figures_when_asked_for() {
             sh(Command::new("umount").arg(&place));
         }
         mounted = true;
-        sh(Command::new(binary()).arg(corpus.scratch.spec()).arg(&place));
+        sh(Command::new(binary())
+            .arg(corpus.scratch.spec())
+            .arg(&place));
     };
     line("mount", &place, corpus.uids, &mut remount);
     sh(Command::new("umount").arg(&place));
@@ -189,7 +216,12 @@ fn figures_when_asked_for() {
             (start.elapsed(), done.stdout.len())
         }).collect();
         times.sort();
-        println!("C dump message: {:.0} ms (median of {}, {} bytes)", times[times.len() / 2].0.as_secs_f64() * 1e3, times.len(), times[times.len() / 2].1);
+        println!(
+            "C dump message: {:.0} ms (median of {}, {} bytes)",
+            times[times.len() / 2].0.as_secs_f64() * 1e3,
+            times.len(),
+            times[times.len() / 2].1
+        );
     }
     peers(&corpus, dir.path());
 }
@@ -198,10 +230,18 @@ fn peers(corpus: &Corpus, dir: &Path) {
     let (repo, place) = (dir.join("restic"), dir.join("restic-mount"));
     let restic = || {
         let mut command = Command::new("restic");
-        command.arg("-r").arg(&repo).env("RESTIC_PASSWORD", "x").env("HOME", dir);
+        command
+            .arg("-r")
+            .arg(&repo)
+            .env("RESTIC_PASSWORD", "x")
+            .env("HOME", dir);
         command
     };
-    if restic().arg("init").output().is_ok_and(|done| done.status.success()) {
+    if restic()
+        .arg("init")
+        .output()
+        .is_ok_and(|done| done.status.success())
+    {
         sh(restic().arg("backup").arg(".").current_dir(&corpus.files));
         let mut command = restic();
         command.arg("mount").arg(&place);
@@ -212,12 +252,21 @@ fn peers(corpus: &Corpus, dir: &Path) {
     let (repo, place) = (dir.join("borg"), dir.join("borg-mount"));
     let borg = || {
         let mut command = Command::new("borg");
-        command.env("HOME", dir).env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
+        command
+            .env("HOME", dir)
+            .env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
         command
     };
-    if borg().args(["init", "-e", "none"]).arg(&repo).output().is_ok_and(|done| done.status.success()) {
+    if borg()
+        .args(["init", "-e", "none"])
+        .arg(&repo)
+        .output()
+        .is_ok_and(|done| done.status.success())
+    {
         let archive = format!("{}::one", repo.display());
-        sh(borg().args(["create", &archive, "."]).current_dir(&corpus.files));
+        sh(borg()
+            .args(["create", &archive, "."])
+            .current_dir(&corpus.files));
         let mut command = borg();
         command.args(["mount", "-f", &archive]).arg(&place);
         if let Some((_other, root)) = other(command, &place, "mailboxes/INBOX") {

@@ -131,7 +131,10 @@ fn rsync_with_links_and_attributes_transfers_nothing_twice() {
     };
     rsync();
     let second = rsync();
-    assert!(second.contains("Total transferred file size: 0 bytes"), "{second}");
+    assert!(
+        second.contains("Total transferred file size: 0 bytes"),
+        "{second}"
+    );
     assert!(second.contains("Literal data: 0 bytes"), "{second}");
     let changed: Vec<_> = second.lines().take_while(|line| !line.is_empty()).collect();
     assert_eq!(changed, Vec::<&str>::new());

@@ -211,7 +211,10 @@ fn a_maildir_is_read_by_mutt_and_python() {
         let mutt = sh(Command::new("script")
             .args(["-qec", &command, "/dev/null"])
             .env("TERM", "vt100"));
-        assert!(mutt.contains("message 0/") && mutt.contains("message 2/"), "{mutt}");
+        assert!(
+            mutt.contains("message 0/") && mutt.contains("message 2/"),
+            "{mutt}"
+        );
     }
 }
 

@@ -12,6 +12,8 @@ pub mod config;
 pub mod csync;
 pub mod csync_client;
 pub mod fs;
+pub mod restore;
+pub mod sasl;
 pub mod select;
 pub mod store;
 pub mod tools;

@@ -26,5 +26,9 @@ mod find;
 mod place;
 #[path = "cli/reconstruct.rs"]
 mod reconstruct;
+#[path = "cli/restore.rs"]
+mod restore;
 #[path = "rig/mod.rs"]
 mod rig;
+#[path = "cli/samples.rs"]
+mod samples;

@@ -2,7 +2,7 @@
 //! (spec: csync 1.3). A stranger costs a few kilobytes and cannot make us keep what they send.
 
 use super::auth::{Authenticator, Authority, Identity, Progress, Shield};
-use super::base64;
+use crate::csync::base64;
 
 /// The longest line a stranger may send; a SCRAM message has some 200 octets.
 const LINE_LIMIT: usize = 8 << 10;

@@ -6,7 +6,7 @@
 //! tls         the handshake, from the certificates of imapd.conf                 (async)
 //! channel     COMPRESS DEFLATE, or nothing, around a session                     (bytes in, bytes out)
 //! session     login, then commands; each line answered in order                  (bytes in, bytes out)
-//!   login       short lines, AUTHENTICATE: auth, sasl, base64
+//!   login       short lines, AUTHENTICATE: auth, sasl
 //!   commands    fragments into line text and staged bodies: line, staging
 //!     service     what GET and APPLY mean for the store
 //! ```
@@ -16,7 +16,6 @@
 //! strings. Nothing here knows files of the store; that begins behind [`service::Service`].
 
 pub mod auth;
-mod base64;
 mod channel;
 mod commands;
 mod connection;

@@ -85,6 +85,15 @@ pub enum ConfigError {
         /// Where.
         line: usize,
     },
+    /// An engine of backups.db that only C has.
+    #[error(
+        "cyrusdb backend {engine} not supported; convert backups.db with cvt_cyrusdb and set \
+         backup_db: twoskip"
+    )]
+    Engine {
+        /// Its name.
+        engine: String,
+    },
     /// The one option that must be there.
     #[error("configdirectory option not specified in configuration file")]
     NoConfigdirectory,

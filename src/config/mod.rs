@@ -27,6 +27,10 @@ use crate::types::{Namespace, VirtDomains};
 /// Where imapd.conf is when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/imapd.conf";
 
+/// Engines of backups.db that we take; a file of the second is recognised and refused with the way
+/// to convert it, a new one is twoskip, which C reads whatever `backup_db` says.
+const ENGINES: [&str; 2] = ["twoskip", "skiplist"];
+
 /// What imapd.conf says to one program.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -154,8 +158,12 @@ impl Config {
                 .unwrap_or_else(|| configdirectory.join(default))
         };
         let temp_path = s.path("temp_path").unwrap_or_default();
+        let engine = s.word("backup_db");
+        if !ENGINES.contains(&engine.as_str()) {
+            return Err(ConfigError::Engine { engine });
+        }
         Ok(Config {
-            backup_db: s.word("backup_db"),
+            backup_db: engine,
             backup_db_path: path("backup_db_path", "backups.db"),
             backup_staging_path: s
                 .path("backup_staging_path")
@@ -340,6 +348,16 @@ mod tests {
         assert_eq!(config.tls.server_cert, None);
         assert!(config.sync_try_imap && !config.allowplaintext && !config.fulldirhash);
         assert!(config.admins.is_empty() && config.warnings.is_empty());
+    }
+
+    #[test]
+    fn engines_without_a_file_of_ours_are_refused() {
+        for engine in ["sql", "zeroskip"] {
+            let error = config_for("backupd", &format!("backup_db: {engine}\n")).unwrap_err();
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("cyrusdb backend {engine} not supported")));
+            assert_eq!(error.exit_code(), 78);
+        }
     }
 
     #[test]

@@ -1,28 +1,34 @@
-//! One connection to a csync server.
+//! One connection to a server that speaks csync.
 
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use super::channel::{Channel, Duplex};
+use super::dialect::Dialect;
 use super::{Answer, ClientError, Untagged};
 use crate::csync::fragment::{Fragment, Fragmenter, Limits};
 use crate::types::Guid;
 
-type Result<T> = std::result::Result<T, ClientError>;
+pub(super) type Result<T> = std::result::Result<T, ClientError>;
 
 /// How long a server may take for one answer: as long as C's client waits (spec: csync 1.1).
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// A token of an answer; annotations and ACLs have no limit of their own.
 const LONGEST_TOKEN: usize = 16 << 20;
+/// A line of an answer: the records of a mailbox of some million messages.
+const LONGEST_LINE: usize = 1 << 30;
+/// A line of a banner, as C reads it.
+const LONGEST_BANNER: usize = 8 << 10;
 
 /// A connection whose banner has been read. There is no pipelining in csync: each call waits for its answer.
 pub struct Client {
-    reader: BufReader<Box<dyn Read + Send>>,
-    writer: BufWriter<Box<dyn Write + Send>>,
+    pub(super) channel: Channel,
+    pub(super) dialect: Dialect,
+    pub(super) capabilities: Vec<String>,
     fragmenter: Fragmenter,
-    capabilities: Vec<String>,
 }
 
 /// One message to send.
@@ -42,22 +48,16 @@ impl Client {
     /// # Errors
     /// Nobody listens there, or it is no csync server.
     pub fn connect(address: &str) -> Result<Client> {
-        let failed = format!("connecting to {address}");
+        let failed = || ClientError::io(&format!("connecting to {address}"));
         if address.contains('/') {
-            let socket = UnixStream::connect(address).map_err(ClientError::io(&failed))?;
-            socket
-                .set_read_timeout(Some(PATIENCE))
-                .map_err(ClientError::io(&failed))?;
-            let writer = socket.try_clone().map_err(ClientError::io(&failed))?;
-            return Client::start(Box::new(socket), Box::new(writer));
+            let socket = UnixStream::connect(address).map_err(failed())?;
+            socket.set_read_timeout(Some(PATIENCE)).map_err(failed())?;
+            return Client::greeted(Channel::new(Box::new(socket)));
         }
-        let socket = TcpStream::connect(address).map_err(ClientError::io(&failed))?;
-        socket
-            .set_read_timeout(Some(PATIENCE))
-            .map_err(ClientError::io(&failed))?;
-        socket.set_nodelay(true).map_err(ClientError::io(&failed))?;
-        let writer = socket.try_clone().map_err(ClientError::io(&failed))?;
-        Client::start(Box::new(socket), Box::new(writer))
+        let socket = TcpStream::connect(address).map_err(failed())?;
+        socket.set_read_timeout(Some(PATIENCE)).map_err(failed())?;
+        socket.set_nodelay(true).map_err(failed())?;
+        Client::greeted(Channel::new(Box::new(socket)))
     }
 
     /// Starts on any pair of streams.
@@ -65,18 +65,7 @@ impl Client {
     /// # Errors
     /// The banner does not come or is none.
     pub fn start(reader: Box<dyn Read + Send>, writer: Box<dyn Write + Send>) -> Result<Client> {
-        let limits = Limits {
-            token: LONGEST_TOKEN,
-            ..Limits::default()
-        };
-        let mut client = Client {
-            reader: BufReader::with_capacity(1 << 16, reader),
-            writer: BufWriter::with_capacity(1 << 16, writer),
-            fragmenter: Fragmenter::new(limits),
-            capabilities: Vec::new(),
-        };
-        client.read_banner()?;
-        Ok(client)
+        Client::greeted(Channel::new(Box::new(Duplex(reader, writer))))
     }
 
     /// Logs in with PLAIN.
@@ -84,29 +73,31 @@ impl Client {
     /// # Errors
     /// PLAIN is not offered, or the server says no.
     pub fn login(&mut self, user: &str, password: &str) -> Result<()> {
-        let offered = self
-            .capabilities
-            .iter()
-            .find_map(|line| line.strip_prefix("SASL "))
-            .unwrap_or("");
+        let offered = self.mechanisms();
         if !offered
-            .split(' ')
+            .iter()
             .any(|mechanism| mechanism.eq_ignore_ascii_case("PLAIN"))
         {
             return Err(ClientError::NoMechanism {
-                offered: offered.to_owned(),
+                offered: offered.join(" "),
             });
         }
-        let response = base64(format!("\0{user}\0{password}").as_bytes());
+        let response = crate::csync::base64::encode(format!("\0{user}\0{password}").as_bytes());
         self.send(format!("AUTHENTICATE PLAIN {response}\r\n").as_bytes())?;
         self.answer("AUTHENTICATE PLAIN").map(drop)
     }
 
     /// Whether the server wants a login: on a unix socket it offers no mechanism.
     pub fn wants_login(&self) -> bool {
+        !self.mechanisms().is_empty()
+    }
+
+    /// Whether the server said that it can do this (`SIEVE-MAILBOX`, …).
+    pub fn has_capability(&self, name: &str) -> bool {
+        let imap = format!("X-{name}");
         self.capabilities
             .iter()
-            .any(|line| line.starts_with("SASL "))
+            .any(|line| line == name || *line == imap)
     }
 
     /// Sends a command without its line end and waits for the answer.
@@ -114,9 +105,21 @@ impl Client {
     /// # Errors
     /// Any answer but `OK`, or a broken connection.
     pub fn command(&mut self, line: &[u8]) -> Result<Answer> {
-        self.send(line)?;
-        self.send(b"\r\n")?;
+        self.send_line(line)?;
         self.answer(&first_words(line))
+    }
+
+    /// As [`Client::command`], giving the text of each `* ` line as it comes: some are too long for a tree.
+    ///
+    /// # Errors
+    /// As [`Client::command`], and what `each` says.
+    pub fn command_lines(
+        &mut self,
+        line: &[u8],
+        mut each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.send_line(line)?;
+        self.answer_lines(&first_words(line), &mut each)
     }
 
     /// Sends messages in one `APPLY MESSAGE`, at most 1024 as all clients do (spec: csync 5.2).
@@ -124,20 +127,42 @@ impl Client {
     /// # Errors
     /// As [`Client::command`].
     pub fn send_messages(&mut self, messages: &[Message<'_>]) -> Result<()> {
-        self.send(b"APPLY MESSAGE (")?;
-        for (
-            place,
-            Message {
-                partition,
-                guid,
-                octets,
-            },
-        ) in messages.iter().enumerate()
-        {
-            let space = if place == 0 { "" } else { " " };
-            self.send(format!("{space}%{{{partition} {guid} {}}}\r\n", octets.len()).as_bytes())?;
-            self.send(octets)?;
+        self.begin_messages()?;
+        for (place, message) in messages.iter().enumerate() {
+            self.send_message(place == 0, message)?;
         }
+        self.finish_messages()
+    }
+
+    /// Begins an `APPLY MESSAGE`; [`Client::send_message`] and [`Client::finish_messages`] go on.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn begin_messages(&mut self) -> Result<()> {
+        let start = self.dialect.command(b"APPLY MESSAGE (");
+        self.send(&start)
+    }
+
+    /// One message of the command that was begun.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn send_message(&mut self, is_first: bool, message: &Message<'_>) -> Result<()> {
+        let Message {
+            partition,
+            guid,
+            octets,
+        } = message;
+        let space = if is_first { "" } else { " " };
+        self.send(format!("{space}%{{{partition} {guid} {}}}\r\n", octets.len()).as_bytes())?;
+        self.send(octets)
+    }
+
+    /// Ends the command that was begun, and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`Client::command`].
+    pub fn finish_messages(&mut self) -> Result<()> {
         self.send(b")\r\n")?;
         self.answer("APPLY MESSAGE").map(drop)
     }
@@ -150,63 +175,97 @@ impl Client {
         self.command(b"EXIT").map(drop)
     }
 
-    fn read_banner(&mut self) -> Result<()> {
-        loop {
-            let line = self.line("the banner")?;
-            let text = String::from_utf8_lossy(&line);
-            match text.strip_prefix("* ") {
-                Some(text)
-                    if text
-                        .get(..2)
-                        .is_some_and(|word| word.eq_ignore_ascii_case("OK")) =>
-                {
-                    return Ok(());
-                }
-                Some(capability) => self.capabilities.push(capability.to_owned()),
-                None => {
-                    return Err(ClientError::malformed(
-                        &line,
-                        "a banner has only `* ` lines",
-                    ));
-                }
-            }
+    fn send_line(&mut self, line: &[u8]) -> Result<()> {
+        let line = self.dialect.command(line);
+        self.send(&line)?;
+        self.send(b"\r\n")
+    }
+
+    pub(super) fn over(channel: Channel, dialect: Dialect) -> Client {
+        let limits = Limits {
+            token: LONGEST_TOKEN,
+            ..Limits::default()
+        };
+        Client {
+            channel,
+            dialect,
+            capabilities: Vec::new(),
+            fragmenter: Fragmenter::new(limits),
         }
     }
 
     fn answer(&mut self, command: &str) -> Result<Answer> {
-        self.writer.flush().map_err(ClientError::io(command))?;
         let mut answer = Answer::default();
+        self.answer_lines(command, &mut |text| {
+            answer.untagged.push(Untagged::parse(text)?);
+            Ok(())
+        })?;
+        Ok(answer)
+    }
+
+    fn answer_lines(
+        &mut self,
+        command: &str,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.flush(command)?;
         loop {
             let line = self.line(command)?;
-            if let Some(text) = line.strip_prefix(b"* ") {
-                answer.untagged.push(Untagged::parse(text)?);
-            } else if line.starts_with(b"OK ") {
-                return Ok(answer);
-            } else {
-                let (command, answer) = (
-                    command.to_owned(),
-                    String::from_utf8_lossy(&line).into_owned(),
-                );
-                return Err(ClientError::Refused { command, answer });
+            match self.dialect.finish(&line) {
+                Some(end) if end.starts_with(b"OK ") => return Ok(()),
+                Some(end) => {
+                    return Err(ClientError::Refused {
+                        command: command.to_owned(),
+                        answer: String::from_utf8_lossy(end).into_owned(),
+                    });
+                }
+                None => {
+                    let text = line.get(2..).unwrap_or_default();
+                    if text.starts_with(b"Fatal error: ")
+                        || text.starts_with(b"BYE ") && !self.dialect.is_remark(text)
+                    {
+                        return Err(closed(command, &line));
+                    }
+                    if !self.dialect.is_remark(text) {
+                        each(text)?;
+                    }
+                }
             }
         }
     }
 
-    fn send(&mut self, octets: &[u8]) -> Result<()> {
-        self.writer
-            .write_all(octets)
-            .map_err(ClientError::io("sending"))
+    /// Sends. When the server has hung up, what it said before that is the reason.
+    pub(super) fn send(&mut self, octets: &[u8]) -> Result<()> {
+        match self.channel.write(octets) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.hung_up("sending", error)),
+        }
+    }
+
+    pub(super) fn flush(&mut self, doing: &str) -> Result<()> {
+        match self.channel.flush() {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.hung_up(doing, error)),
+        }
+    }
+
+    fn hung_up(&mut self, doing: &str, error: std::io::Error) -> ClientError {
+        match self.plain_line(doing) {
+            Ok(line) if !line.is_empty() => closed(doing, &line),
+            _ => ClientError::Io {
+                doing: doing.to_owned(),
+                source: error,
+            },
+        }
     }
 
     /// One line with its literals, without its end.
     fn line(&mut self, doing: &str) -> Result<Vec<u8>> {
         let mut line = Vec::new();
         loop {
-            let buffer = self.reader.fill_buf().map_err(ClientError::io(doing))?;
+            let buffer = self.channel.fill().map_err(ClientError::io(doing))?;
             if buffer.is_empty() {
-                return Err(ClientError::Closed {
-                    doing: doing.to_owned(),
-                });
+                return Err(closed(doing, &line));
             }
             let mut rest = buffer;
             let mut whole = false;
@@ -221,11 +280,48 @@ impl Client {
                 }
             }
             let used = buffer.len() - rest.len();
-            self.reader.consume(used);
+            self.channel.consume(used);
             if whole {
                 return Ok(line);
             }
+            if line.len() > LONGEST_LINE {
+                return Err(ClientError::malformed(&line, "it does not end"));
+            }
         }
+    }
+
+    /// One line of a banner or login, which is no dlist: braces and quotes mean nothing in it.
+    pub(super) fn plain_line(&mut self, doing: &str) -> Result<Vec<u8>> {
+        let mut line = Vec::new();
+        loop {
+            let buffer = self.channel.fill().map_err(ClientError::io(doing))?;
+            if buffer.is_empty() {
+                return Err(closed(doing, &line));
+            }
+            let end = memchr::memchr(b'\n', buffer);
+            let taken = end.map_or(buffer.len(), |end| end + 1);
+            line.extend_from_slice(&buffer[..taken]);
+            self.channel.consume(taken);
+            if line.len() > LONGEST_BANNER {
+                return Err(ClientError::malformed(&line, "it is too long"));
+            }
+            if end.is_some() {
+                line.pop();
+                line.pop_if(|last| *last == b'\r');
+                return Ok(line);
+            }
+        }
+    }
+}
+
+fn closed(doing: &str, said: &[u8]) -> ClientError {
+    let said = String::from_utf8_lossy(&said[..said.len().min(300)]).into_owned();
+    ClientError::Closed {
+        doing: doing.to_owned(),
+        last_words: match said.trim_start_matches("* ").trim() {
+            "" => String::new(),
+            said => format!(": {said}"),
+        },
     }
 }
 
@@ -235,27 +331,6 @@ fn first_words(line: &[u8]) -> String {
         .take(2)
         .map(String::from_utf8_lossy);
     words.collect::<Vec<_>>().join(" ")
-}
-
-/// RFC 4648, 4.
-fn base64(octets: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in octets.chunks(3) {
-        let bits = group
-            .iter()
-            .fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte))
-            << (8 * (3 - group.len()));
-        for place in 0..4 {
-            let sextet = (bits >> (18 - 6 * place)) & 63;
-            text.push(if place <= group.len() {
-                char::from(ALPHABET[sextet as usize])
-            } else {
-                '='
-            });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -315,6 +390,20 @@ mod tests {
     }
 
     #[test]
+    fn an_imapd_is_known_by_its_greeting() {
+        let (client, sent) = talk(
+            b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN X-SIEVE-MAILBOX] host \"Cyrus {9}\r\n\
+              * OK [ALERT] hi\r\nS1 OK success\r\n* BYE LOGOUT received\r\nS2 OK bye\r\n",
+        );
+        let mut client = client.unwrap();
+        assert!(client.wants_login() && client.has_capability("SIEVE-MAILBOX"));
+        client.command(b"GET USER anne").unwrap();
+        client.exit().unwrap();
+        let sent = String::from_utf8(sent.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(sent, "S1 SYNCGET USER anne\r\nS2 LOGOUT\r\n");
+    }
+
+    #[test]
     fn a_refusal_names_command_and_answer() {
         let (client, _) = talk(b"* OK host\r\nNO IMAP_MAILBOX_LOCKED Mailbox is locked\r\n");
         let error = client
@@ -330,15 +419,26 @@ mod tests {
 
     #[test]
     fn a_closed_connection_is_told() {
-        let (client, _) = talk(b"* OK host\r\n* MAILBOX %(A");
-        assert!(matches!(
-            client.unwrap().command(b"GET USER anne"),
-            Err(ClientError::Closed { .. })
-        ));
+        for (server, last_words) in [
+            (&b"* OK host\r\n* MAILBOX %(A"[..], ": MAILBOX %(A"),
+            (b"* OK host\r\n", ""),
+            (
+                b"* OK host\r\n* Fatal error: Internal error: it fell\r\n",
+                ": Fatal error: Internal error: it fell",
+            ),
+        ] {
+            let error = talk(server)
+                .0
+                .unwrap()
+                .command(b"GET USER anne")
+                .unwrap_err();
+            let expected = format!("GET USER: the server closed the connection{last_words}");
+            assert_eq!(error.to_string(), expected);
+        }
     }
 
     #[test]
-    fn imap_is_no_csync() {
+    fn smtp_is_no_csync() {
         let (client, _) = talk(b"220 smtp\r\n");
         assert!(matches!(client, Err(ClientError::Malformed { .. })));
     }

@@ -2,6 +2,7 @@
 
 use crate::csync::dlist::DlistError;
 use crate::csync::fragment::FragmentError;
+use crate::sasl::SaslError;
 
 /// A failed connection, command or answer.
 #[derive(Debug, thiserror::Error)]
@@ -15,10 +16,12 @@ pub enum ClientError {
         source: std::io::Error,
     },
     /// The server ended the connection.
-    #[error("{doing}: the server closed the connection")]
+    #[error("{doing}: the server closed the connection{last_words}")]
     Closed {
         /// What was being done.
         doing: String,
+        /// What it said at last, with what stands between.
+        last_words: String,
     },
     /// `NO`, `BAD` or `BYE`.
     #[error("{command}: the server answers {answer:?}")]
@@ -47,10 +50,36 @@ pub enum ClientError {
         /// Its list.
         offered: String,
     },
+    /// The server wants a login and nobody said whose.
+    #[error("the server wants a login: set restore_authname and restore_password in imapd.conf")]
+    NoCredentials,
+    /// The login failed.
+    #[error("login as {user}: {reason}")]
+    Login {
+        /// Who.
+        user: String,
+        /// What the server or the library says.
+        reason: String,
+    },
+    /// libsasl2 cannot be used.
+    #[error(transparent)]
+    Sasl(#[from] SaslError),
+    /// An imapd lets its administrators replicate, and nobody else.
+    #[error("{user} is no administrator there (option admins of the server)")]
+    NotAdmin {
+        /// Who logged in.
+        user: String,
+    },
+    /// No TLS with this server.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// COMPRESS was required.
+    #[error("the server does not compress")]
+    NoCompression,
 }
 
 impl ClientError {
-    pub(super) fn io(doing: &str) -> impl FnOnce(std::io::Error) -> ClientError {
+    pub(super) fn io(doing: &str) -> impl FnOnce(std::io::Error) -> ClientError + use<> {
         let doing = doing.to_owned();
         move |source| ClientError::Io { doing, source }
     }
@@ -65,5 +94,10 @@ impl ClientError {
 
     pub(super) fn dlist(line: &[u8]) -> impl FnOnce(DlistError) -> ClientError + '_ {
         move |error| ClientError::malformed(line, error)
+    }
+
+    /// The server said no; the connection goes on.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, ClientError::Refused { .. })
     }
 }

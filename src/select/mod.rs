@@ -91,6 +91,27 @@ impl Selection {
         !self.headers.is_empty() || !self.sent.is_open()
     }
 
+    /// Nothing is asked for, so every message is wanted.
+    pub fn is_everything(&self) -> bool {
+        self.guids.is_empty() && self.asks_for_guids_at_most()
+    }
+
+    /// Messages are named by their GUIDs and by nothing else.
+    pub fn is_guids_only(&self) -> bool {
+        !self.guids.is_empty() && self.asks_for_guids_at_most()
+    }
+
+    fn asks_for_guids_at_most(&self) -> bool {
+        let spans = [self.arrived, self.sent, self.expunged_at, self.deleted_at];
+        self.mailboxes.is_empty()
+            && self.uids.is_none()
+            && self.headers.is_empty()
+            && self.flags.is_empty()
+            && spans.iter().all(Span::is_open)
+            && (self.min_size, self.max_size) == (None, None)
+            && (self.expunged, self.deleted) == (None, None)
+    }
+
     /// All that can be decided about a record by the index alone; `deleted`: since when its mailbox
     /// is.
     fn admits(&self, record: &RecordRow, deleted: Option<i64>) -> bool {

@@ -186,6 +186,28 @@ fn every_criterion_alone_and_together() {
 }
 
 #[test]
+fn it_is_known_whether_anything_is_asked_for() {
+    let guid = Guid::of(b"").to_string();
+    assert!(selection(&[]).is_everything() && !selection(&[]).is_guids_only());
+    let one = selection(&["--guid", &guid]);
+    assert!(one.is_guids_only() && !one.is_everything());
+    for line in [
+        ["--since", "3d"],
+        ["--uid", "1"],
+        ["--flag", "seen"],
+        ["--max-size", "1"],
+        ["--to", "x"],
+    ] {
+        let with = [&line[..], &["--guid", &guid]].concat();
+        assert!(
+            !selection(&line).is_everything() && !selection(&with).is_guids_only(),
+            "{line:?}"
+        );
+    }
+    assert!(!selection(&["--deleted"]).is_everything());
+}
+
+#[test]
 fn hits_can_carry_their_headers() {
     let (_dir, path) = backup();
     let backup = Backup::open(&path, Lock::Shared { wait: false }).unwrap();

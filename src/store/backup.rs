@@ -14,8 +14,10 @@ use super::error::{Result, StoreError};
 use super::hash::FileHash;
 use super::index::{Index, MessageRow, SieveRow, State};
 use super::layout;
+use super::lock::is_at;
 use super::member::MemberReader;
 use super::rebuild::{Report, Source, Terms, rebuild};
+use super::rewrite::swap;
 use super::scan::{Visitor, scan};
 use crate::csync::command::Apply;
 use crate::types::Guid;
@@ -52,15 +54,20 @@ impl Backup {
     /// [`StoreError::Missing`], [`StoreError::Locked`], [`StoreError::InvalidFormat`] for content
     /// without index.
     pub fn open(path: &Path, lock: Lock) -> Result<Backup> {
-        let data = open_data(path, lock)?;
-        let length = data.len()?;
-        let index_path = layout::index(path);
-        let index = match lock {
-            Lock::None => Index::snapshot(&index_path)?,
-            _ if length == 0 && !index_path.exists() => Index::empty(&index_path)?,
-            _ => Index::open(&index_path)?,
-        };
-        Ok(Backup::over(data, index, length))
+        loop {
+            let data = open_data(path, lock)?;
+            let length = data.len()?;
+            let index_path = swap::index_path(&data)?;
+            let index = match lock {
+                Lock::None => Index::snapshot(&index_path),
+                _ if length == 0 && !index_path.exists() => Index::empty(&index_path),
+                _ => Index::open(&index_path),
+            };
+            // Without a lock a rewrite may have come between data and index: once more.
+            if lock != Lock::None || data.io(is_at(data.file(), path))? {
+                return Ok(Backup::over(data, index?, length));
+            }
+        }
     }
 
     /// Opens the backup as it was at `time` (unix seconds): what the lines said until then, from
@@ -75,7 +82,8 @@ impl Backup {
         let end = history_end(path, time).map_or(length, |end| end.min(length));
         let (index, report) = rebuilt(&data, end, Some(time))?;
         let oldest = report.oldest;
-        if oldest.is_none_or(|oldest| time < oldest) {
+        let horizon = index.horizon()?;
+        if oldest.max(horizon).is_none_or(|oldest| time < oldest) {
             return Err(StoreError::NoHistory {
                 path: path.to_owned(),
                 time,
@@ -108,7 +116,8 @@ impl Backup {
 
     /// How far back [`Backup::open_as_of`] can go; None when nothing was ever written.
     pub fn oldest_time(&self) -> Result<Option<i64>> {
-        Ok(self.index.first_chunk()?.map(|chunk| chunk.ts_start))
+        let first = self.index.first_chunk()?.map(|chunk| chunk.ts_start);
+        Ok(first.max(self.index.horizon()?))
     }
 
     /// The data file.

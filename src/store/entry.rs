@@ -22,11 +22,14 @@ const KNOWN_TO_C: [&str; 11] = [
     "UNSIEVE",
 ];
 const WRAP: &[u8] = b"RESERVE %(";
+const HORIZON: &[u8] = b"HORIZON ";
 
 /// What a line of a data file turned out to be.
 pub enum Entry<'a> {
     /// A command with the time at which it was written, unix seconds.
     Apply(i64, Apply<'a>),
+    /// Compaction has thinned out what was said before this time; with the time of the line.
+    Horizon(i64, i64),
     /// Something else: another command word, or text that does not parse. Readers pass over it.
     Other(String),
 }
@@ -54,6 +57,19 @@ pub fn print(apply: &Apply<'_>, out: &mut Vec<u8>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// The text of a line that says how far back the history is whole.
+pub fn horizon(time: i64, horizon: i64) -> String {
+    format!("{time} APPLY RESERVE %(HORIZON {horizon})")
+}
+
+/// The time of a line that carries messages.
+pub fn message_time(text: &[u8]) -> Option<i64> {
+    let (time, rest) = split_time(text)?;
+    let name = rest.strip_prefix(b"APPLY ")?.trim_ascii_start();
+    let name = name.get(..b"MESSAGE".len())?;
+    name.eq_ignore_ascii_case(b"MESSAGE").then_some(time)
+}
+
 /// Reads the text of one line.
 pub fn parse(text: &[u8]) -> Entry<'_> {
     let Some((time, rest)) = split_time(text) else {
@@ -62,7 +78,14 @@ pub fn parse(text: &[u8]) -> Entry<'_> {
     let Some(command) = rest.strip_prefix(b"APPLY ") else {
         return Entry::Other("the command is not APPLY".to_owned());
     };
-    match parse_apply(unwrapped(command).unwrap_or(command)) {
+    let inner = unwrapped(command);
+    if let Some(horizon) = inner.and_then(|inner| inner.strip_prefix(HORIZON)) {
+        return match std::str::from_utf8(horizon).unwrap_or_default().parse() {
+            Ok(horizon) => Entry::Horizon(time, horizon),
+            Err(_) => Entry::Other("the horizon is no time".to_owned()),
+        };
+    }
+    match parse_apply(inner.unwrap_or(command)) {
         Ok(apply) => Entry::Apply(time, apply),
         Err(e) => Entry::Other(e.to_string()),
     }
@@ -115,6 +138,10 @@ mod tests {
                 "{command}"
             );
         }
+        let horizon = horizon(17, -5);
+        assert!(matches!(parse(horizon.as_bytes()), Entry::Horizon(17, -5)));
+        assert_eq!(message_time(b"17 APPLY Message (%{p"), Some(17));
+        assert_eq!(message_time(b"17 APPLY MESS"), None);
         assert!(matches!(parse(b"x APPLY SUB y"), Entry::Other(_)));
         assert!(matches!(parse(b"5 FROB SUB y"), Entry::Other(_)));
         assert!(matches!(parse(b"5 APPLY RESERVE %(QUOTA"), Entry::Other(_)));

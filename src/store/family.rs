@@ -41,12 +41,23 @@ pub(super) fn is_suffix(suffix: &OsStr) -> bool {
     let Some(text) = suffix.to_str() else {
         return false;
     };
+    let names = [
+        ".index",
+        ".index-journal",
+        ".new",
+        ".index.new",
+        ".hold",
+        ".deleted",
+    ];
+    names.contains(&text) || is_epoch(suffix)
+}
+
+/// `.<epoch>` or `.index.<epoch>`: an earlier version.
+pub(super) fn is_epoch(suffix: &OsStr) -> bool {
+    let text = suffix.to_str().unwrap_or_default();
     let rest = text.strip_prefix(".index").unwrap_or(text);
-    let epoch = rest.strip_prefix('.').unwrap_or_default();
-    let is_epoch = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit());
-    is_epoch
-        || matches!(rest, ".new")
-        || matches!(text, ".index" | ".index-journal" | ".hold" | ".deleted")
+    let digits = rest.strip_prefix('.').unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// How the files get to their new place.
@@ -194,7 +205,7 @@ mod tests {
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
             // Somebody's file is in the way: nothing is left behind.
             fs::write(&old, "").unwrap();
-            fs::create_dir(with(&old, OsStr::new(".new"))).unwrap();
+            fs::write(with(&old, OsStr::new(".new")), "").unwrap();
             assert!(bring(&new, &old, by).is_err());
             assert!(!old.exists());
         }

@@ -13,7 +13,6 @@
 //! Left out: writing anything. `reindex` puts the index beside the data file.
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,11 +20,10 @@ use sha1::Sha1;
 
 use super::error::{Result, StoreError};
 use super::hash::FileHash;
-use super::index::{Index, SeekPoint};
-use super::member::MemberReader;
-use super::replay::{Odd, Replayer, sha1_hex};
-use super::resync::{Place, Resync};
-use super::scan::{ScanEnd, scan};
+use super::index::Index;
+use super::replay::{Replayer, sha1_hex};
+use super::resync::Resync;
+use super::salvage;
 use crate::types::Guid;
 
 /// Losses that are told one by one; a hopeless file must not fill the memory with them.
@@ -61,6 +59,8 @@ pub struct Loss {
     pub guid: Option<Guid>,
     /// What is wrong.
     pub reason: String,
+    /// Bytes are damaged; otherwise it is a line that nobody knows.
+    pub damage: bool,
 }
 
 /// What to make an index of.
@@ -114,16 +114,6 @@ struct Pass<'a> {
     time: i64,
 }
 
-/// How the pieces of a member turned out.
-struct Pieces {
-    /// Where the next member is.
-    next: u64,
-    /// Bytes inflated.
-    length: u64,
-    /// The file ends inside the member, and nothing else is wrong with it.
-    torn: bool,
-}
-
 impl Pass<'_> {
     fn run(&mut self) -> Result<()> {
         let mut at = self.hash.length();
@@ -141,121 +131,39 @@ impl Pass<'_> {
     /// One member, or what is in the place of one. Returns where the next one is; None when the
     /// rest is left for later.
     fn member(&mut self, start: u64) -> Result<Option<u64>> {
-        let losses = self.report.losses.len();
         self.index.savepoint()?;
         let sha1 = self.hash.hex();
         let id = self.index.start_chunk(self.time, start, &sha1)?;
         let mut replayer = Replayer::new(self.index, id, self.terms.until);
         replayer.sha1 = self.terms.sums.then(Sha1::default);
-        let Pieces { next, length, torn } = self.pieces(start, &mut replayer)?;
+        let read = salvage::read(&mut self.resync, start, &mut replayer);
+        let member = read.map_err(StoreError::io(self.source.path))?;
         replayer.check()?;
-        if torn && self.terms.leave_torn_end {
+        if member.torn && self.terms.leave_torn_end {
             self.index.rollback_savepoint()?;
-            self.report.losses.truncate(losses);
             return Ok(None);
         }
-        if !self.close(start, &mut replayer, length)? {
-            self.report.losses[losses..]
-                .iter_mut()
-                .for_each(|loss| loss.chunk = None);
-        }
+        self.close(start, &mut replayer, member.length)?;
         self.index.release_savepoint()?;
-        Ok(Some(next))
-    }
-
-    /// The member's lines, going on behind each damage.
-    fn pieces(&mut self, start: u64, replayer: &mut Replayer<'_>) -> Result<Pieces> {
-        let mut reader = self.open(start)?;
-        let mut from = start + 1;
-        let mut pieces = Pieces {
-            next: self.source.length,
-            length: 0,
-            torn: false,
-        };
-        for piece in 0.. {
-            let (end, produced) = self.piece(reader, replayer)?;
-            pieces.length = produced;
-            let reason = match &end {
-                ScanEnd::Stopped => return Ok(pieces),
-                ScanEnd::Complete(next) => {
-                    return Ok(Pieces {
-                        next: *next,
-                        ..pieces
-                    });
-                }
-                ScanEnd::Truncated => "the file ends inside the chunk",
-                ScanEnd::Damaged { reason, .. } => reason,
-            };
-            self.lose(
-                Some(replayer.chunk_id),
-                start,
-                produced,
-                None,
-                reason.to_owned(),
-            );
-            from = from.max(replayer.good.unwrap_or(0));
-            let headless = (produced == 0)
-                .then(|| self.resync.headless(start))
-                .flatten();
-            let place = match headless.filter(|_| piece == 0) {
-                Some(place) => Some(place),
-                None => {
-                    let next = self.resync.next(from);
-                    self.io(next)?
-                }
-            };
-            let at = match place {
-                Some(Place::Member(next)) => return Ok(Pieces { next, ..pieces }),
-                Some(Place::Line(at)) => at,
-                None => {
-                    let torn = piece == 0 && end == ScanEnd::Truncated;
-                    return Ok(Pieces { torn, ..pieces });
-                }
-            };
-            replayer.resume(SeekPoint {
-                offset: produced,
-                file_offset: at,
-            });
-            let file = Arc::clone(self.source.file);
-            reader = Some(MemberReader::resume(file, at, self.source.length, produced));
-            from = at;
-        }
-        Ok(pieces)
-    }
-
-    /// Up to the first damage. Returns also the inflated offset there.
-    fn piece(
-        &self,
-        reader: Option<MemberReader>,
-        replayer: &mut Replayer<'_>,
-    ) -> Result<(ScanEnd, u64)> {
-        let Some(mut reader) = reader else {
-            let reason = "no gzip member starts here".to_owned();
-            return Ok((ScanEnd::Damaged { offset: 0, reason }, 0));
-        };
-        let end = self.io(scan(&mut reader, replayer))?;
-        Ok((end, reader.produced()))
-    }
-
-    /// None when there is no member.
-    fn open(&self, start: u64) -> Result<Option<MemberReader>> {
-        let file = Arc::clone(self.source.file);
-        match MemberReader::open(file, start, self.source.length) {
-            Ok(reader) => Ok(Some(reader)),
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(None),
-            Err(e) => self.io(Err(e)),
-        }
+        Ok(Some(member.next))
     }
 
     /// Completes the chunk's row, or takes it back when no line came out of it.
-    fn close(&mut self, start: u64, replayer: &mut Replayer<'_>, length: u64) -> Result<bool> {
+    fn close(&mut self, start: u64, replayer: &mut Replayer<'_>, length: u64) -> Result<()> {
         let id = replayer.chunk_id;
-        for Odd { line, guid, reason } in replayer.odd.drain(..) {
-            self.lose(Some(id), start, line, guid, reason);
+        let chunk = replayer.times.map(|_| id);
+        for odd in replayer.odd.drain(..) {
+            self.lose(Loss {
+                chunk,
+                offset: start,
+                byte: odd.line,
+                guid: odd.guid,
+                reason: odd.reason,
+                damage: odd.damage,
+            });
         }
         let Some((first, last)) = replayer.times else {
-            self.index.drop_chunk(id)?;
-            return Ok(false);
+            return self.index.drop_chunk(id);
         };
         self.time = self.time.max(last);
         self.report.chunks += 1;
@@ -264,29 +172,15 @@ impl Pass<'_> {
         self.report.oldest = Some(self.report.oldest.map_or(first, |oldest| oldest.min(first)));
         let sha1 = replayer.sha1.take().map(sha1_hex).unwrap_or_default();
         self.index.set_chunk_start(id, first)?;
-        self.index.end_chunk(id, last, length, &sha1)?;
-        Ok(true)
+        self.index.end_chunk(id, last, length, &sha1)
     }
 
-    fn lose(
-        &mut self,
-        chunk: Option<i64>,
-        offset: u64,
-        byte: u64,
-        guid: Option<Guid>,
-        reason: String,
-    ) {
+    fn lose(&mut self, loss: Loss) {
         if self.report.losses.len() == MOST_LOSSES {
             self.report.more_losses += 1;
-            return;
+        } else {
+            self.report.losses.push(loss);
         }
-        self.report.losses.push(Loss {
-            chunk,
-            offset,
-            byte,
-            guid,
-            reason,
-        });
     }
 
     fn hash_to(&mut self, end: u64) -> Result<()> {
@@ -294,11 +188,7 @@ impl Pass<'_> {
             return Ok(());
         }
         let read = self.hash.read_to(self.source.file, end);
-        self.io(read)
-    }
-
-    fn io<T>(&self, result: io::Result<T>) -> Result<T> {
-        result.map_err(StoreError::io(self.source.path))
+        read.map_err(StoreError::io(self.source.path))
     }
 }
 

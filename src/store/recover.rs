@@ -7,8 +7,8 @@
 //!   the torn rest is cut off, the member is closed in place, and the lines are indexed.
 //!
 //! Each step leaves a state from which the same steps work again, so recovery may be killed too.
-//! Orphans between two indexed chunks (C appended after a crash) are left as they are; a reindex
-//! finds them.
+//! Bytes between two chunks that are in no index (C appended behind what a crash left) belong before
+//! what follows them, so then the whole index is made anew, in file order.
 
 use std::fs::File;
 use std::io;
@@ -22,11 +22,12 @@ use super::data_file::DataFile;
 use super::error::{Result, StoreError};
 use super::hash::FileHash;
 use super::index::{ChunkRow, Index, State};
-use super::layout;
 use super::member::{MemberReader, closing_bytes, hex};
 use super::replay::replay;
+use super::rewrite::swap;
 use super::scan::{Flushed, ScanEnd};
 use super::survey::{Piece, Plan, copy_range, survey};
+use super::{layout, reindex};
 
 /// A backup ready to be appended to: everything in the file is indexed and hashed.
 pub struct Opened {
@@ -45,6 +46,13 @@ pub struct Opened {
 /// together in a way that only a reindex can mend.
 pub fn open(path: &Path, wait: bool) -> Result<Opened> {
     let data = DataFile::open_exclusive(path, wait)?;
+    swap::settle(&data)?;
+    go_on(data)
+}
+
+/// Repairs what is needed under a lock that the caller took.
+pub(super) fn go_on(data: DataFile) -> Result<Opened> {
+    let path = data.path();
     let index_path = layout::index(path);
     let length = data.len()?;
     let has_index = std::fs::metadata(&index_path).is_ok_and(|meta| meta.len() > 0);
@@ -55,24 +63,36 @@ pub fn open(path: &Path, wait: bool) -> Result<Opened> {
             reason,
         });
     }
-    let index = Index::open_for_write(&index_path)?;
-    let hash = take_in_foreign(&data, &index)?;
+    let mut index = Index::open_for_write(&index_path)?;
+    let hash = match take_in_foreign(&data, &index)? {
+        Some(hash) => hash,
+        None => {
+            info!(path = %path.display(), "indexing anew: there are chunks that no index names");
+            drop(index);
+            reindex::in_place(&data, None, &mut |_| {})?;
+            index = Index::open_for_write(&index_path)?;
+            // A torn end may be left, and nothing else.
+            take_in_foreign(&data, &index)?.unwrap_or_default()
+        }
+    };
     let mut opened = Opened { data, index, hash };
     recover_tail(&mut opened)?;
     Ok(opened)
 }
 
-/// Brings our tables up to the last chunk of the index; returns the hash up to its end.
-fn take_in_foreign(data: &DataFile, index: &Index) -> Result<FileHash> {
+/// Brings our tables up to the last chunk of the index; returns the hash up to its end, or None
+/// when there are bytes that the index passes over.
+fn take_in_foreign(data: &DataFile, index: &Index) -> Result<Option<FileHash>> {
     let state = index.state()?;
     let saved = state
         .as_ref()
         .and_then(|state| FileHash::restore(&state.sha1));
     let chunks = match (&state, index.last_chunk()?) {
-        (_, None) => return Ok(FileHash::default()),
+        (None, None) => return Ok(Some(FileHash::default())),
+        (Some(_), None) => return resume_hash(data, saved, 0).map(Some),
         (Some(state), Some(last)) if last.id == state.chunk_id => {
             let hash = saved.filter(|hash| hash.length() == state.data_end);
-            return resume_hash(data, hash, state.data_end);
+            return resume_hash(data, hash, state.data_end).map(Some);
         }
         (Some(state), _) => index
             .chunks()?
@@ -86,6 +106,10 @@ fn take_in_foreign(data: &DataFile, index: &Index) -> Result<FileHash> {
     index.begin()?;
     let mut data_end = saved.as_ref().map_or(0, FileHash::length);
     for chunk in &chunks {
+        if chunk.offset != data_end {
+            index.rollback();
+            return Ok(None);
+        }
         let pass = replay(data, index, chunk.id, chunk.offset, length)?;
         data_end = match pass.end {
             ScanEnd::Complete(next) => next,
@@ -104,7 +128,7 @@ fn take_in_foreign(data: &DataFile, index: &Index) -> Result<FileHash> {
         sha1: hash.save(),
     })?;
     index.commit()?;
-    Ok(hash)
+    Ok(Some(hash))
 }
 
 fn next_offset(chunks: &[ChunkRow], offset: u64) -> Option<u64> {
@@ -199,7 +223,7 @@ fn rewrite(opened: &mut Opened, plan: &Plan) -> Result<()> {
 }
 
 /// Makes an empty file that only its owner can read, which must not be there yet.
-fn create_private(path: &Path) -> io::Result<File> {
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options
         .read(true)

@@ -71,6 +71,8 @@ pub(super) struct Odd {
     pub(super) line: u64,
     pub(super) guid: Option<Guid>,
     pub(super) reason: String,
+    /// Bytes were lost; otherwise it is a line that nobody knows.
+    pub(super) damage: bool,
 }
 
 /// Takes the lines of one chunk into the index.
@@ -87,8 +89,6 @@ pub(super) struct Replayer<'a> {
     pub(super) times: Option<(i64, i64)>,
     /// SHA-1 of the inflated bytes.
     pub(super) sha1: Option<Sha1>,
-    /// File offset of the last flush between two lines.
-    pub(super) good: Option<u64>,
     pub(super) odd: Vec<Odd>,
     /// Uncompressed offset of the last seek point.
     point: u64,
@@ -106,7 +106,6 @@ impl<'a> Replayer<'a> {
             messages: 0,
             times: None,
             sha1: None,
-            good: None,
             odd: Vec::new(),
             point: 0,
             bodies: Bodies::default(),
@@ -119,16 +118,12 @@ impl<'a> Replayer<'a> {
         self.error.take().map_or(Ok(()), Err)
     }
 
-    /// Reading goes on in the middle of the member.
-    pub(super) fn resume(&mut self, at: SeekPoint) {
-        self.point = at.offset;
-        self.good = Some(at.file_offset);
-        self.add_point(at);
-    }
-
     /// Tells the log what the index did not get to know.
     pub(super) fn warn(&self, path: &Path) {
-        for Odd { line, guid, reason } in &self.odd {
+        for Odd {
+            line, guid, reason, ..
+        } in &self.odd
+        {
             let guid = guid.map(|guid| guid.to_string());
             warn!(path = %path.display(), chunk = self.chunk_id, offset = line, guid, reason,
                 "passed over");
@@ -144,10 +139,7 @@ impl<'a> Replayer<'a> {
         if self.until.is_some_and(|until| time > until) {
             return;
         }
-        self.lines += 1;
-        let first = self.times.map_or(time, |(first, _)| first);
-        let last = self.times.map_or(time, |(_, last)| last.max(time));
-        self.times = Some((first, last));
+        self.count(time);
         let place = Place {
             chunk_id: self.chunk_id,
             offset,
@@ -157,6 +149,13 @@ impl<'a> Replayer<'a> {
             self.messages += items.len() as u64;
         }
         self.error = self.index.apply(apply, place).err();
+    }
+
+    fn count(&mut self, time: i64) {
+        self.lines += 1;
+        let first = self.times.map_or(time, |(first, _)| first);
+        let last = self.times.map_or(time, |(_, last)| last.max(time));
+        self.times = Some((first, last));
     }
 
     /// The items whose octets are what they should be; the others are noted.
@@ -174,6 +173,7 @@ impl<'a> Replayer<'a> {
                     line,
                     guid: Some(file.guid),
                     reason: format!("the octets have the SHA-1 {}", disk.guid),
+                    damage: true,
                 });
             }
             disk.guid == file.guid
@@ -204,10 +204,15 @@ impl Visitor for Replayer<'_> {
                 self.apply(&Apply::Message(items), offset, time);
             }
             Entry::Apply(time, apply) => self.apply(&apply, offset, time),
+            Entry::Horizon(time, horizon) => {
+                self.count(time);
+                self.error = self.index.set_horizon(horizon).err();
+            }
             Entry::Other(reason) => self.odd.push(Odd {
                 line: offset,
                 guid: None,
                 reason,
+                damage: false,
             }),
         }
         self.bodies = Bodies::default();
@@ -217,9 +222,7 @@ impl Visitor for Replayer<'_> {
     fn cut(&mut self, offset: u64, text: &[u8]) {
         // Bodies that stand whole before the place of the damage are as good as any.
         let bodies = self.bodies.take();
-        if let Some((time, rest)) = entry::split_time(text)
-            && rest.starts_with(b"APPLY MESSAGE ")
-        {
+        if let Some(time) = entry::message_time(text) {
             let whole = bodies.into_iter().filter(Body::is_true);
             let items: Vec<Value> = whole.map(|body| Value::File(body.file)).collect();
             if !items.is_empty() {
@@ -228,8 +231,21 @@ impl Visitor for Replayer<'_> {
         }
     }
 
+    fn resumed(&mut self, at: SeekPoint) {
+        self.point = at.offset;
+        self.add_point(at);
+    }
+
+    fn broken(&mut self, offset: u64, reason: &str) {
+        self.odd.push(Odd {
+            line: offset,
+            guid: None,
+            reason: reason.to_owned(),
+            damage: true,
+        });
+    }
+
     fn flushed(&mut self, at: Flushed) {
-        self.good = Some(at.file_offset);
         if at.offset - self.point >= POINT_BYTES {
             self.point = at.offset;
             self.add_point(SeekPoint {

@@ -27,8 +27,9 @@ pub(super) enum Place {
 
 /// Looks through a file, always forward.
 pub(super) struct Resync<'a> {
-    file: &'a Arc<File>,
-    limit: u64,
+    pub(super) file: &'a Arc<File>,
+    /// The file counts as ending here.
+    pub(super) limit: u64,
     window: Vec<u8>,
     /// File offset of the window.
     base: u64,

@@ -6,6 +6,7 @@ use std::io;
 
 use memchr::memmem;
 
+use super::index::SeekPoint;
 use super::member::{FLUSH_MARK, MemberEnd, MemberReader};
 use crate::csync::dlist::FileRef;
 use crate::csync::fragment::{Fragment, Fragmenter, Limits};
@@ -20,6 +21,8 @@ const TOKEN_LIMIT: usize = 1 << 30;
 pub trait Visitor {
     /// Inflated bytes, before anything is made of them.
     fn inflated(&mut self, _bytes: &[u8]) {}
+    /// The text of a line up to and with the header of a file literal that begins now.
+    fn head(&mut self, _text: &[u8]) {}
     /// A file literal begins; its octets stand at this uncompressed offset.
     fn file(&mut self, _file: &FileRef, _offset: u64) {}
     /// Octets of the file literal.
@@ -31,6 +34,10 @@ pub trait Visitor {
     fn cut(&mut self, _offset: u64, _text: &[u8]) {}
     /// All lines so far are complete and the deflate stream stands on a flush.
     fn flushed(&mut self, _at: Flushed) {}
+    /// Behind damage, reading goes on here; see [`super::salvage`].
+    fn resumed(&mut self, _at: SeekPoint) {}
+    /// The chunk is damaged at this uncompressed offset; see [`super::salvage`].
+    fn broken(&mut self, _offset: u64, _reason: &str) {}
     /// Asked after each piece of inflated bytes; `true` ends the scan, also inside a line.
     fn enough(&mut self) -> bool {
         false
@@ -68,8 +75,17 @@ pub enum ScanEnd {
 
 /// Runs a reader to the end of its member. A reader that was resumed must stand on a line start.
 pub fn scan(reader: &mut MemberReader, visitor: &mut dyn Visitor) -> io::Result<ScanEnd> {
+    scan_noting(reader, visitor, &mut 0)
+}
+
+/// As [`scan`]; `good` becomes the file offset of the last flush between two lines.
+pub(super) fn scan_noting(
+    reader: &mut MemberReader,
+    visitor: &mut dyn Visitor,
+    good: &mut u64,
+) -> io::Result<ScanEnd> {
     let mut lines = Lines::new(reader.produced());
-    let end = run(reader, &mut lines, visitor)?;
+    let end = run(reader, &mut lines, visitor, good)?;
     if matches!(end, ScanEnd::Truncated | ScanEnd::Damaged { .. }) {
         visitor.cut(lines.start, &lines.text);
     }
@@ -80,6 +96,7 @@ fn run(
     reader: &mut MemberReader,
     lines: &mut Lines,
     visitor: &mut dyn Visitor,
+    good: &mut u64,
 ) -> io::Result<ScanEnd> {
     let mut out = vec![0; 64 * 1024];
     let mut marks = Marks::default();
@@ -120,6 +137,7 @@ fn run(
             }
         }
         if marked && reader.end().is_none() && lines.between() {
+            *good = reader.consumed();
             visitor.flushed(Flushed {
                 offset: reader.produced(),
                 file_offset: reader.consumed(),
@@ -184,7 +202,10 @@ impl Lines {
             self.here += (before - bytes.len()) as u64;
             match fragment {
                 Fragment::Text(text) => self.text.extend_from_slice(text),
-                Fragment::FileStart(file) => visitor.file(&file, self.here),
+                Fragment::FileStart(file) => {
+                    visitor.head(&self.text);
+                    visitor.file(&file, self.here);
+                }
                 Fragment::FileData(octets) => visitor.file_data(octets),
                 Fragment::FileEnd => {}
                 Fragment::EndOfLine => {

@@ -99,7 +99,7 @@ fn a_backup_moves_with_all_that_belongs_to_it() {
     assert!(again.contains("there already"), "{again}");
     ok(&place, "ctl_backups move --all-from two one");
     path(&place, "carol", "one/c");
-    ok(&place, "ctl_backups move --all-from one two");
+    ok(&place, "ctl_backups move --all-from One Two");
     path(&place, "carol", "two/c");
     path(&place, "bethany", "two/b");
     ok(&place, "ctl_backups verify bethany");
@@ -110,7 +110,7 @@ fn a_backup_moves_with_all_that_belongs_to_it() {
         64,
         "there are: one, two",
     );
-    refused(&place, "ctl_backups move carol", 64, "usage");
+    refused(&place, "ctl_backups move carol", 64, "move USER PARTITION");
     refused(
         &place,
         "ctl_backups move nobody one",

@@ -19,10 +19,12 @@ fn documented_and_tested() {
         "cyr_backup.rs",
         "damage.rs",
         "find.rs",
+        "restore.rs",
     ]
     .map(|name| format!("cli/{name}"));
     let service = ["security.rs"].map(|name| format!("service/{name}"));
-    for name in tools.iter().chain(&service) {
+    let restore = ["beside_c.rs", "refusals.rs"].map(|name| format!("restore/{name}"));
+    for name in tools.iter().chain(&service).chain(&restore) {
         let source = fs::read_to_string(root.join("tests").join(name)).unwrap();
         let numbers = source
             .split(|c: char| !c.is_ascii_alphanumeric())
@@ -33,7 +35,7 @@ fn documented_and_tested() {
     for number in &documented {
         assert!(
             tested.iter().any(|t| t == number),
-            "{number} has no test in tests/cli or tests/service"
+            "{number} has no test in tests/cli, tests/service or tests/restore"
         );
     }
     for number in &tested {

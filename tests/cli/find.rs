@@ -175,3 +175,80 @@ fn chunks_are_shown_line_by_line() {
         damaged.err
     );
 }
+
+/// `--at`: every command looks at the backup as it was. Carol's chunks were written within seconds, so the times
+/// are those of the lines.
+#[test]
+fn every_command_can_look_back() {
+    let Some(place) = Place::new() else { return };
+    let all = place.ours("cyr_backup --at now carol list messages");
+    assert_eq!(all.out, place.c("cyr_backup carol list messages").out);
+    assert_eq!(
+        place.ours("cyr_backup carol find --at now").out,
+        place.ours("cyr_backup carol find").out
+    );
+    for (words, code, says) in [
+        ("--at 1990-01-01 carol list messages", 75, "carol: "),
+        ("--at someday carol list messages", 64, "is no time"),
+        ("carol find --at someday", 64, "is no time"),
+        ("--at", 64, "requires an argument"),
+    ] {
+        let refused = place.ours(&format!("cyr_backup {words}"));
+        assert_eq!(
+            (refused.code, refused.out.as_str()),
+            (Some(code), ""),
+            "{words}"
+        );
+        assert!(refused.err.contains(says), "{words}: {}", refused.err);
+    }
+    // Craft a backup of two days.
+    place.write(
+        "b/days",
+        &[
+            chunk(1_790_000_000, 1, "\\Seen"),
+            chunk(1_790_086_400, 2, ""),
+        ]
+        .concat(),
+    );
+    for (at, uids) in [
+        ("@1790000000", "1"),
+        ("@1790086399", "1"),
+        ("@1790086400", "1 2"),
+    ] {
+        let found = place.ours(&format!("cyr_backup -f --at {at} b/days find"));
+        let told = found
+            .out
+            .lines()
+            .map(|line| line.split('\t').nth(2).unwrap());
+        assert_eq!(
+            told.collect::<Vec<_>>().join(" "),
+            uids,
+            "{at} {}",
+            found.err
+        );
+        let shown = place.ours(&format!("cyr_backup -f --at {at} b/days show mailboxes u"));
+        assert_eq!(
+            shown
+                .out
+                .lines()
+                .filter(|line| line.contains("da39a3"))
+                .count(),
+            uids.split(' ').count()
+        );
+    }
+}
+
+/// A chunk with one record of an empty message.
+fn chunk(time: i64, uid: u32, flags: &str) -> Vec<u8> {
+    let guid = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let text = format!(
+        "# cyrus backup: chunk start\r\n{time} APPLY MESSAGE (%{{default {guid} 0}}\r\n)\r\n\
+         {time} APPLY MAILBOX %(UNIQUEID u MBOXNAME user.dan SYNC_CRC 0 LAST_UID 2 HIGHESTMODSEQ 2 \
+         RECENTUID 0 RECENTTIME 0 LAST_APPENDDATE 0 POP3_LAST_LOGIN 0 UIDVALIDITY 1 PARTITION default \
+         ACL \"\" OPTIONS P RECORD (%(UID {uid} MODSEQ {uid} LAST_UPDATED 5 FLAGS ({flags}) \
+         INTERNALDATE 7 SIZE 0 GUID {guid})))\r\n"
+    );
+    std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}

@@ -177,6 +177,21 @@ fn a_backups_db_that_cannot_be_read_is_kept_and_replaced() {
     }
 }
 
+/// C's sql engine is no file at all: refused by name, not taken for an empty backups.db.
+#[test]
+fn other_engines_are_refused_by_name() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    for engine in ["sql", "zeroskip"] {
+        place.configure(&format!("backup_db: {engine}\n"));
+        let output = place.ours("ctl_backups list");
+        let says = format!("fatal error: cyrusdb backend {engine} not supported");
+        assert!(output.err.starts_with(&says), "{}", output.err);
+        assert_eq!(output.code, Some(78));
+    }
+}
+
 /// 5,000 users without an index, while entries come and go.
 #[test]
 fn five_thousand_users() {

@@ -323,4 +323,5 @@ backuppartition-default: @B@/part
 backup_staging_path: @B@/tmp/backup
 sync_authname: admin
 sync_password: secret
+sync_try_imap: no
 ";

@@ -52,7 +52,7 @@ impl Master {
         master
     }
 
-    /// Its process id.
+    /// Its process id, and that of its group.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

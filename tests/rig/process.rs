@@ -53,6 +53,7 @@ pub fn our_binary(name: &str) -> &'static str {
         "backupd" => env!("CARGO_BIN_EXE_backupd"),
         "ctl_backups" => env!("CARGO_BIN_EXE_ctl_backups"),
         "cyr_backup" => env!("CARGO_BIN_EXE_cyr_backup"),
+        "restore" => env!("CARGO_BIN_EXE_restore"),
         "mount-cyrusbackup" => env!("CARGO_BIN_EXE_mount-cyrusbackup"),
         other => panic!("this package has no program {other}"),
     }

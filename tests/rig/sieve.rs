@@ -46,14 +46,20 @@ impl Sieve {
         self.command(&format!("DELETESCRIPT \"{name}\""));
     }
 
-    fn command(&mut self, command: &str) {
+    /// Lines of an answer without the last.
+    pub fn ask(&mut self, command: &str) -> Vec<String> {
+        self.command(command)
+    }
+
+    fn command(&mut self, command: &str) -> Vec<String> {
         self.writer
             .write_all(format!("{command}\r\n").as_bytes())
             .expect("a server that reads");
-        self.finish(command);
+        self.finish(command)
     }
 
-    fn finish(&mut self, what: &str) {
+    fn finish(&mut self, what: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         loop {
             let mut line = String::new();
             let read = self
@@ -62,12 +68,13 @@ impl Sieve {
                 .expect("a server that answers");
             assert!(read > 0, "the sieve server closed the connection");
             if line.starts_with("OK") {
-                return;
+                return lines;
             }
             assert!(
                 !line.starts_with("NO") && !line.starts_with("BYE"),
                 "sieve: {what}: {line}"
             );
+            lines.push(line.trim_end().to_owned());
         }
     }
 }

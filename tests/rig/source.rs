@@ -19,6 +19,7 @@ pub struct Source {
     pub instance: Instance,
     imap_port: u16,
     sieve_port: u16,
+    sync_port: u16,
     backup_port: u16,
     // Before the directory in drop order would be wrong: the master writes there until it ends.
     master: Option<Master>,
@@ -27,29 +28,70 @@ pub struct Source {
 impl Source {
     /// Starts imapd and timsieved; `sync_client` will talk to `backup_port`.
     pub fn start(cyrus: Cyrus, backup_port: u16) -> Source {
-        let instance = Instance::new(cyrus, "source", &options(backup_port, PASSWORD, "repl"));
+        let mut source = Source::prepare(cyrus, "source", backup_port);
+        source.run(false);
+        source
+    }
+
+    /// The same with a sync_server, as the target of a restore; it sends nothing anywhere.
+    pub fn start_target(cyrus: Cyrus) -> Source {
+        let mut source = Source::prepare(cyrus, "target", 0);
+        source.run(true);
+        source
+    }
+
+    /// A source that runs nothing yet.
+    pub fn prepare(cyrus: Cyrus, name: &str, backup_port: u16) -> Source {
+        let instance = Instance::new(cyrus, name, &options(backup_port, PASSWORD, "repl"));
         instance.add_password(ADMIN, PASSWORD);
-        let (imap_port, sieve_port) = (free_port(), free_port());
-        let services = [
+        Source {
+            instance,
+            imap_port: free_port(),
+            sieve_port: free_port(),
+            sync_port: free_port(),
+            backup_port,
+            master: None,
+        }
+    }
+
+    /// Starts, or starts again, the servers.
+    pub fn run(&mut self, with_sync_server: bool) {
+        self.master.take();
+        let mut services = vec![
             Service {
                 name: "imap",
                 program: "imapd",
-                port: imap_port,
+                port: self.imap_port,
             },
             Service {
                 name: "sieve",
                 program: "timsieved",
-                port: sieve_port,
+                port: self.sieve_port,
             },
         ];
-        let master = Some(Master::start(&instance, &services));
-        Source {
-            instance,
-            imap_port,
-            sieve_port,
-            backup_port,
-            master,
+        if with_sync_server {
+            services.push(Service {
+                name: "csync",
+                program: "sync_server",
+                port: self.sync_port,
+            });
         }
+        self.master = Some(Master::start(&self.instance, &services));
+    }
+
+    /// Stops the servers.
+    pub fn stop(&mut self) {
+        self.master.take();
+    }
+
+    /// The csync port of a target.
+    pub fn sync_port(&self) -> u16 {
+        self.sync_port
+    }
+
+    /// The process id of the master, which leads the process group of its servers.
+    pub fn master_pid(&self) -> u32 {
+        self.master.as_ref().expect("a running master").pid()
     }
 
     /// Makes a user with an INBOX; dots in the name are fine.
@@ -101,6 +143,12 @@ impl Source {
 
     /// Writes imapd.conf anew with these lines at its end.
     pub fn set_options(&self, more: &str) {
+        self.instance
+            .configure(&(options(self.backup_port, PASSWORD, "repl") + more));
+    }
+
+    /// Writes imapd.conf anew, with more options.
+    pub fn configure_with(&self, more: &str) {
         self.instance
             .configure(&(options(self.backup_port, PASSWORD, "repl") + more));
     }

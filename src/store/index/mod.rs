@@ -52,7 +52,10 @@ impl Index {
     /// The index of a data file that nothing was written to yet.
     pub fn empty(path: &Path) -> Result<Index> {
         let mut conn = Connection::open_in_memory().map_err(StoreError::index(path))?;
-        schema::prepare(&mut conn).map_err(StoreError::index(path))?;
+        conn.set_prepared_statement_cache_capacity(64);
+        conn.execute_batch("PRAGMA foreign_keys=OFF")
+            .and_then(|()| schema::prepare(&mut conn))
+            .map_err(StoreError::index(path))?;
         Index::over(conn, path)
     }
 
@@ -73,6 +76,26 @@ impl Index {
         let mut conn = connect(path, flags)?;
         schema::prepare(&mut conn).map_err(StoreError::index(path))?;
         Index::over(conn, path)
+    }
+
+    /// Makes the index of a whole data file, which takes the place of another when it is complete:
+    /// until then a crash may destroy it.
+    pub(in crate::store) fn create(path: &Path) -> Result<Index> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut conn = connect(path, flags)?;
+        conn.execute_batch(
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA foreign_keys=OFF;
+             PRAGMA cache_size=-32768;",
+        )
+        .and_then(|()| schema::prepare(&mut conn))
+        .map_err(StoreError::index(path))?;
+        Index::over(conn, path)
+    }
+
+    /// What was committed is on stable storage when this returns.
+    pub(in crate::store) fn sync(&self) -> Result<()> {
+        let synced = std::fs::File::open(&self.path).and_then(|file| file.sync_all());
+        synced.map_err(StoreError::io(&self.path))
     }
 
     /// Gives back pages that SQLite keeps for the next question.

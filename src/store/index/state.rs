@@ -96,6 +96,32 @@ impl Index {
             .map(drop)
     }
 
+    /// Since when the history is whole; None when nothing was ever taken out of it.
+    pub fn horizon(&self) -> Result<Option<i64>> {
+        let sql = "SELECT value FROM cb_state WHERE key = 'horizon'";
+        Ok(self.ours(sql, |row| row.get(0))?.pop())
+    }
+
+    /// Before this time the history is thinned out.
+    pub fn set_horizon(&self, horizon: i64) -> Result<()> {
+        let sql = "INSERT INTO cb_state (key, value) VALUES ('horizon', ?1)
+                   ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)";
+        self.run(sql, [horizon]).map(drop)
+    }
+
+    /// The inode of the data file for which this index was made, while both wait to be put in
+    /// place.
+    pub(in crate::store) fn inode(&self) -> Result<Option<u64>> {
+        let sql = "SELECT value FROM cb_state WHERE key = 'inode'";
+        Ok(self.ours(sql, |row| row.get(0))?.pop())
+    }
+
+    /// See [`Index::inode`].
+    pub(in crate::store) fn set_inode(&self, inode: u64) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO cb_state (key, value) VALUES ('inode', ?1)";
+        self.run(sql, [inode]).map(drop)
+    }
+
     /// The header of a mailbox; None for one that only C has seen.
     pub fn header(&self, mailbox_id: i64) -> Result<Option<Header>> {
         if !self.extended {

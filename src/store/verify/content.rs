@@ -108,7 +108,7 @@ impl<'a> Content<'a> {
                 Entry::Apply(_, Apply::Mailbox(update)) => self.links.mailbox(&update),
                 Entry::Apply(_, Apply::Rename(rename)) => self.links.rename(&rename),
                 // C stores a line before it finds out that the line says nothing it understands.
-                Entry::Apply(..) | Entry::Other(_) => {}
+                Entry::Apply(..) | Entry::Horizon(..) | Entry::Other(_) => {}
             }
         }
         self.dropped = false;

@@ -69,6 +69,8 @@ pub(super) struct Reconstruct {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "ctl_backups move USER PARTITION\n       \
+                            ctl_backups move --all-from PARTITION PARTITION")]
 pub(super) struct Move {
     /// Whose backup, and the name of the new partition
     #[arg(value_names = ["USER", "PARTITION"], num_args = 1..=2, required = true)]

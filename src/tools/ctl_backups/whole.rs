@@ -142,7 +142,10 @@ impl Work<'_> {
     /// The directory of a partition by its name in imapd.conf.
     fn partition(&self, name: &str, terminal: &mut Terminal<'_>) -> io::Result<Option<PathBuf>> {
         let partitions = &self.site.config.backup_partitions;
-        let found = partitions.iter().find(|(known, _)| known == name);
+        // imapd.conf knows them in lower case.
+        let found = partitions
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
         if found.is_none() {
             let names: Vec<&str> = partitions.iter().map(|(name, _)| name.as_str()).collect();
             let names = names.join(", ");

@@ -89,6 +89,11 @@ impl Visitor for Lines<'_, '_> {
     fn line(&mut self, offset: u64, text: &[u8]) -> bool {
         let (time, summary) = match entry::parse(text) {
             Entry::Apply(time, apply) => (self.terminal.time.show(time), summary(&apply, text)),
+            Entry::Horizon(time, horizon) => {
+                let time = self.terminal.time.show(time);
+                let horizon = self.terminal.time.show(horizon);
+                (time, format!("history is whole since {horizon}"))
+            }
             Entry::Other(reason) => (String::new(), format!("({reason}) {}", short(text))),
         };
         let out = &mut *self.terminal.out;

@@ -1,16 +1,6 @@
 //! The header of a message: its bytes, and its fields unfolded. Nothing is decoded.
 
-/// Everything before the first empty line; the whole message when there is none.
-pub(super) fn block(message: &[u8]) -> &[u8] {
-    let mut end = 0;
-    for line in message.split_inclusive(|byte| *byte == b'\n') {
-        if matches!(line, b"\r\n" | b"\n") {
-            break;
-        }
-        end += line.len();
-    }
-    &message[..end]
-}
+pub(super) use crate::tools::render::mbox::block;
 
 /// Name and value of each field in order: values unfolded (line ends taken out, the blanks after
 /// them kept) and without leading blanks. Lines without a colon are passed over.

@@ -114,9 +114,12 @@ pub fn run(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> io::R
 }
 
 fn execute(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    let backup = open(options.mode, &options.backup, site)?;
+    let at = options.at.as_deref();
+    let backup = open(options.mode, &options.backup, at, site)?;
     let verified = match options.verbose {
+        // An index of the past has no sums to compare with.
         0 => Ok(()),
+        _ if at.is_some() => Ok(()),
         verbose => {
             let quick = Verification {
                 level: Level::Quick,
@@ -137,9 +140,16 @@ fn execute(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> Resul
     Ok(verified?)
 }
 
-fn open(mode: Mode, backup: &OsStr, site: &Site) -> Result<Backup, Failure> {
+/// Opens the backup, or what it was at a time.
+fn open(mode: Mode, backup: &OsStr, at: Option<&str>, site: &Site) -> Result<Backup, Failure> {
+    let time = at.map(|text| site.clock.parse(text)).transpose();
+    let time = time.map_err(|error| Failure::Usage(error.to_string()))?;
     let target = target(mode, backup, site)?;
-    Ok(Backup::open(&target.path, Lock::Shared { wait: true })?)
+    let lock = Lock::Shared { wait: true };
+    Ok(match time {
+        None => Backup::open(&target.path, lock)?,
+        Some(time) => Backup::open_as_of(&target.path, lock, time)?,
+    })
 }
 
 fn target(mode: Mode, backup: &OsStr, site: &Site) -> Result<Target, Failure> {

@@ -25,6 +25,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// How many `-v`.
     pub verbose: u8,
+    /// `--at`: the backup as it was then, as typed.
+    pub at: Option<String>,
     /// How `backup` is meant.
     pub mode: Mode,
     /// Which backup.
@@ -68,6 +70,7 @@ pub(super) enum Key {
     Config,
     Verbose,
     Mode(Mode),
+    At,
     Help,
     Version,
 }
@@ -92,6 +95,12 @@ pub(super) const OPTIONS: &[Opt<Key>] = &[
     opt(Key::Mode(Mode::Files), Some(b'f'), "filename"),
     opt(Key::Mode(Mode::Mailboxes), Some(b'm'), "mailbox"),
     opt(Key::Mode(Mode::Userids), Some(b'u'), "userid"),
+    Opt {
+        key: Key::At,
+        short: None,
+        long: Some("at"),
+        value: Value::Required,
+    },
     opt(Key::Help, None, "help"),
     opt(Key::Version, None, "version"),
 ];
@@ -102,13 +111,14 @@ pub fn parse(
     order: Order,
 ) -> Result<Request, UsageError> {
     let parsed = getopt::parse(OPTIONS, words, order).map_err(|c| UsageError(Some(c)))?;
-    let (mut config, mut verbose, mut mode) = (None, 0u8, None);
+    let (mut config, mut verbose, mut mode, mut at) = (None, 0u8, None, None);
     for (key, value) in parsed.options {
         match key {
             Key::Config => config = value.map(PathBuf::from),
             Key::Verbose => verbose = verbose.saturating_add(1),
             Key::Mode(_) if mode.is_some() => return Err(UsageError(None)),
             Key::Mode(given) => mode = Some(given),
+            Key::At => at = value.map(|text| text.to_string_lossy().into_owned()),
             Key::Help => return Ok(Request::Help),
             Key::Version => return Ok(Request::Version),
         }
@@ -128,6 +138,7 @@ pub fn parse(
     Ok(Request::Run(Options {
         config,
         verbose,
+        at,
         mode,
         backup,
         command,
@@ -210,6 +221,8 @@ Modes:
 pub const LONG_OPTIONS: &str = "\
 Long options:
     --filename --mailbox --userid --verbose --help --version
+    --at=time           # the backup as it was at that time: 2026-10-01,
+                        # 2026-10-01T09:30, yesterday, 3d (three days ago)
 
 More commands:
     cyr_backup [options] [mode] backup dump mailbox [mboxname | uniqueid]

@@ -30,8 +30,11 @@ pub struct Line {
     /// BACKUP is a user id (default)
     #[arg(short, long, group = "mode")]
     userid: bool,
+    /// The backup as it was at TIME: 2026-10-01, 2026-10-01T09:30, yesterday, 3d (ago)
+    #[arg(long, value_name = "TIME", global = true)]
+    pub(super) at: Option<String>,
     /// Whose backup
-    backup: OsString,
+    pub(super) backup: OsString,
     #[command(subcommand)]
     command: Command,
 }
@@ -48,9 +51,6 @@ enum Command {
 /// `tar`.
 #[derive(Debug, Args)]
 pub(super) struct Tar {
-    /// The backup as it was at TIME
-    #[arg(long, value_name = "TIME")]
-    pub(super) at: Option<String>,
     /// How mailboxes look: eml or maildir
     #[arg(long, value_name = "LAYOUT", default_value = "eml")]
     pub(super) layout: String,
@@ -111,9 +111,9 @@ fn execute(line: &Line, site: &Site, terminal: &mut Terminal<'_>) -> Result<(), 
         _ => Mode::Userids,
     };
     if let Command::Tar(args) = &line.command {
-        return tar::run(args, mode, &line.backup, site, terminal);
+        return tar::run(args, line, mode, site, terminal);
     }
-    let backup = open(mode, &line.backup, site)?;
+    let backup = open(mode, &line.backup, line.at.as_deref(), site)?;
     let look = Look {
         backup: &backup,
         namespace: &site.namespace,

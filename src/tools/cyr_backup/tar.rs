@@ -3,7 +3,6 @@
 //! a mount by root.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use tar::{Builder, EntryType, Header};
 
-use super::own::Tar;
+use super::own::{Line, Tar};
 use super::{Failure, target};
 use crate::tools::Site;
 use crate::tools::target::Mode;
@@ -33,13 +32,20 @@ const STEP: u32 = 1 << 20;
 
 pub(super) fn run(
     args: &Tar,
+    line: &Line,
     mode: Mode,
-    backup: &OsStr,
     site: &Site,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), Failure> {
+    let backup = line.backup.as_os_str();
     let found = target(mode, backup, site)?;
-    let ops = tree(args, &found.path, found.userid.as_deref(), site)?;
+    let ops = tree(
+        args,
+        line.at.as_deref(),
+        &found.path,
+        found.userid.as_deref(),
+        site,
+    )?;
     let mut archive = Archive {
         builder: Builder::new(&mut *terminal.out),
         ops: &ops,
@@ -60,7 +66,13 @@ pub(super) fn run(
     }
 }
 
-fn tree(args: &Tar, path: &Path, key: Option<&str>, site: &Site) -> Result<Ops, Failure> {
+fn tree(
+    args: &Tar,
+    at: Option<&str>,
+    path: &Path,
+    key: Option<&str>,
+    site: &Site,
+) -> Result<Ops, Failure> {
     let how = How {
         lock: match args.no_lock {
             true => LockMode::None,
@@ -69,7 +81,7 @@ fn tree(args: &Tar, path: &Path, key: Option<&str>, site: &Site) -> Result<Ops, 
         wait: PATIENCE,
         cache: None,
     };
-    let at = args.at.as_deref().map(|text| site.clock.parse(text));
+    let at = at.map(|text| site.clock.parse(text));
     let at = at
         .transpose()
         .map_err(|error| Failure::Usage(error.to_string()))?;

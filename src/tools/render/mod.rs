@@ -3,6 +3,7 @@
 mod findings;
 mod json;
 mod local_time;
+pub(crate) mod mbox;
 mod real;
 
 pub use findings::{FindingPrinter, Long, short};

@@ -1,24 +1,18 @@
 //! libsasl2 as the [`Authority`]: the library of all other Cyrus daemons, so that the `sasl_*` options,
 //! sasldb, saslauthd and the installed mechanisms mean here what they mean there.
 //!
-//! Loaded at run time, so that building needs no header files and a machine without the package gets
-//! a message instead of a linker error. All `unsafe` of the login is below this
-//! folder. No security layers
-//! are negotiated (`max_ssf` 0): the mechanisms that would install one are not offered (spec: csync 1.3).
-
-mod callbacks;
-mod library;
+//! No security layers are negotiated (`max_ssf` 0): the mechanisms that would install one are not offered (spec: csync 1.3).
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::ptr;
 use std::sync::Arc;
 
-pub use callbacks::Lookup;
-use callbacks::{Answers, Callback, connection_callbacks};
-pub use library::SaslError;
-use library::{Api, BADAUTH, CONTINUE, FAIL, NOUSER, OK, text};
-
 use super::auth::{Authenticator, Authority, Identity, Progress, Shield};
+use crate::sasl::callbacks::{Answers, Callback, connection_callbacks};
+use crate::sasl::library::{
+    Api, BADAUTH, CONTINUE, FAIL, Input, NOUSER, OK, SecurityProperties, text,
+};
+pub use crate::sasl::{Lookup, SaslError};
 
 const SERVICE: &CStr = c"csync";
 
@@ -66,7 +60,7 @@ impl Sasl {
     pub fn load(options: SaslOptions) -> Result<Sasl, SaslError> {
         let servername = CString::new(options.servername).map_err(|_| SaslError::ServerName)?;
         let context: &'static Answers = Box::leak(Box::new(Answers::new(options.lookup)));
-        let api = Api::get(context)?;
+        let api = Api::server(context)?;
         let plain = if options.allow_plaintext {
             0
         } else {
@@ -310,40 +304,9 @@ impl Drop for Connection {
     }
 }
 
-/// Octets of the client with a NUL behind them, which some plugins rely on.
-struct Input(Vec<u8>);
-
-impl Input {
-    fn new(octets: &[u8]) -> Input {
-        let mut buffer = Vec::with_capacity(octets.len() + 1);
-        buffer.extend_from_slice(octets);
-        buffer.push(0);
-        Input(buffer)
-    }
-
-    fn pointer(&self) -> *const c_char {
-        self.0.as_ptr().cast()
-    }
-
-    fn len(&self) -> c_uint {
-        (self.0.len() - 1) as c_uint
-    }
-}
-
 fn is_offered(mechanism: &str) -> bool {
     let scram = mechanism.starts_with("SCRAM-") && !mechanism.ends_with("-PLUS");
     scram || ["PLAIN", "LOGIN", "EXTERNAL"].contains(&mechanism)
-}
-
-/// `sasl_security_properties_t`.
-#[repr(C)]
-struct SecurityProperties {
-    min_ssf: c_uint,
-    max_ssf: c_uint,
-    max_buffer: c_uint,
-    flags: c_uint,
-    names: *const *const c_char,
-    values: *const *const c_char,
 }
 
 // SAFETY: the two pointers are always null; the rest are numbers.

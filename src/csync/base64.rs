@@ -3,7 +3,7 @@
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Encodes with padding.
-pub(crate) fn encode(octets: &[u8]) -> String {
+pub fn encode(octets: &[u8]) -> String {
     let mut text = String::with_capacity(octets.len().div_ceil(3) * 4);
     for group in octets.chunks(3) {
         let byte = |n: usize| u32::from(group.get(n).copied().unwrap_or(0));
@@ -17,7 +17,7 @@ pub(crate) fn encode(octets: &[u8]) -> String {
 }
 
 /// Decodes padded text; `None` for anything that [`encode`] does not produce.
-pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut octets = Vec::with_capacity(text.len() / 4 * 3);
     let groups = text.chunks_exact(4);
     if !groups.remainder().is_empty() {

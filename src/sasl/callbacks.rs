@@ -17,14 +17,14 @@ pub type Lookup = Box<dyn Fn(Option<&str>, &str) -> Option<String> + Send + Sync
 
 /// `sasl_callback_t`.
 #[repr(C)]
-pub(super) struct Callback {
+pub(crate) struct Callback {
     id: c_ulong,
     function: *const c_void,
     context: *const c_void,
 }
 
 /// For one server's connections.
-pub(super) fn connection_callbacks(answers: &'static Answers) -> [Callback; 3] {
+pub(crate) fn connection_callbacks(answers: &'static Answers) -> [Callback; 3] {
     [
         getopt_callback(answers),
         callback(PROXY_POLICY, allow_proxy as *const c_void),
@@ -33,7 +33,7 @@ pub(super) fn connection_callbacks(answers: &'static Answers) -> [Callback; 3] {
 }
 
 /// For the library as a whole.
-pub(super) fn global_callbacks(answers: &'static Answers) -> [Callback; 3] {
+pub(crate) fn global_callbacks(answers: &'static Answers) -> [Callback; 3] {
     [
         getopt_callback(answers),
         callback(LOG, log as *const c_void),
@@ -51,19 +51,31 @@ fn getopt_callback(answers: &'static Answers) -> Callback {
 }
 
 fn callback(id: c_ulong, function: *const c_void) -> Callback {
+    callback_with(id, function, ptr::null())
+}
+
+pub(crate) fn callback_with(
+    id: c_ulong,
+    function: *const c_void,
+    context: *const c_void,
+) -> Callback {
     Callback {
         id,
         function,
+        context,
+    }
+}
+
+pub(crate) const fn list_end() -> Callback {
+    Callback {
+        id: LIST_END,
+        function: ptr::null(),
         context: ptr::null(),
     }
 }
 
-fn list_end() -> Callback {
-    callback(LIST_END, ptr::null())
-}
-
 /// Options as the library wants them: C strings that stay where they are.
-pub(super) struct Answers {
+pub(crate) struct Answers {
     lookup: Lookup,
     /// Each distinct answer is leaked once; there are some twenty options.
     given: Mutex<HashMap<Question, Option<&'static CStr>>>,
@@ -73,7 +85,7 @@ pub(super) struct Answers {
 type Question = (Option<String>, String);
 
 impl Answers {
-    pub(super) fn new(lookup: Lookup) -> Answers {
+    pub(crate) fn new(lookup: Lookup) -> Answers {
         Answers {
             lookup,
             given: Mutex::new(HashMap::new()),
@@ -151,11 +163,11 @@ unsafe extern "C" fn log(_context: *mut c_void, level: c_int, message: *const c_
     OK
 }
 
-pub(super) unsafe extern "C" fn mutex_new() -> *mut c_void {
+pub(crate) unsafe extern "C" fn mutex_new() -> *mut c_void {
     Box::into_raw(Box::new(libc::PTHREAD_MUTEX_INITIALIZER)).cast()
 }
 
-pub(super) unsafe extern "C" fn mutex_lock(mutex: *mut c_void) -> c_int {
+pub(crate) unsafe extern "C" fn mutex_lock(mutex: *mut c_void) -> c_int {
     // SAFETY: the library passes what `mutex_new` returned and has not freed it.
     if unsafe { libc::pthread_mutex_lock(mutex.cast()) } == 0 {
         OK
@@ -164,7 +176,7 @@ pub(super) unsafe extern "C" fn mutex_lock(mutex: *mut c_void) -> c_int {
     }
 }
 
-pub(super) unsafe extern "C" fn mutex_unlock(mutex: *mut c_void) -> c_int {
+pub(crate) unsafe extern "C" fn mutex_unlock(mutex: *mut c_void) -> c_int {
     // SAFETY: as in `mutex_lock`.
     if unsafe { libc::pthread_mutex_unlock(mutex.cast()) } == 0 {
         OK
@@ -173,7 +185,7 @@ pub(super) unsafe extern "C" fn mutex_unlock(mutex: *mut c_void) -> c_int {
     }
 }
 
-pub(super) unsafe extern "C" fn mutex_free(mutex: *mut c_void) {
+pub(crate) unsafe extern "C" fn mutex_free(mutex: *mut c_void) {
     // SAFETY: as in `mutex_lock`, and the library does not use it again.
     drop(unsafe { Box::from_raw(mutex.cast::<libc::pthread_mutex_t>()) });
 }

@@ -1,0 +1,41 @@
+//! restore: command line → library → exit code.
+
+use std::process::ExitCode;
+
+use cyrusbackup::restore::options::{BadLine, USAGE, parse};
+use cyrusbackup::restore::run;
+use cyrusbackup::tools::frame;
+use cyrusbackup::tools::terminal::exit;
+
+fn main() -> ExitCode {
+    let request = match parse(std::env::args_os().skip(1)) {
+        Ok(request) => request,
+        Err(bad) => return ExitCode::from(refuse(bad)),
+    };
+    ExitCode::from(frame::start(
+        "restore",
+        request.options.config.as_deref(),
+        |site, terminal| run(&request, site, terminal),
+    ))
+}
+
+fn refuse(bad: BadLine) -> u8 {
+    match bad {
+        BadLine::Usage(remark) => {
+            if let Some(remark) = remark {
+                eprintln!("restore: {remark}");
+            }
+            eprint!("{USAGE}");
+            exit::USAGE
+        }
+        BadLine::Clap(error) => {
+            let code = match error.use_stderr() {
+                true => exit::USAGE,
+                false => exit::OK,
+            };
+            // Who cannot be told needs no other code.
+            let _ = error.print();
+            code
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Parts of a backup, each compared with what IMAP had then: one message, a folder, a tree, a deleted folder, what
+//! was expunged, somebody else's folder, a moment in the past.
+
+use crate::rig::{Append, Imap, Mail};
+use crate::world::{World, ask, content};
+
+fn append(imap: &mut Imap, mailbox: &str, bodies: &[Vec<u8>], flags: &str) {
+    let appends: Vec<Append<'_>> = bodies
+        .iter()
+        .map(|body| Append {
+            flags,
+            date: Some("02-Mar-2026 10:00:00 +0000"),
+            body,
+        })
+        .collect();
+    imap.append(mailbox, &appends);
+}
+
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap().as_secs() as i64
+}
+
+/// A moment between what was and what comes: the backup counts in whole seconds.
+fn moment() -> i64 {
+    let moment = now();
+    while now() == moment {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    moment
+}
+
+#[test]
+fn every_part_comes_back_as_it_was() {
+    let Some(world) = World::new() else { return };
+    let mut mail = Mail::new(5);
+    let mut imap = world.source.add_user("anne");
+    let mut bodies: Vec<Vec<u8>> = (0..12).map(|_| mail.small()).collect();
+    for folder in ["INBOX/P", "INBOX/P/Q", "INBOX/P/Q/R", "INBOX/Other"] {
+        imap.create(folder);
+    }
+    append(&mut imap, "INBOX", &bodies[..6], "\\Seen work");
+    append(&mut imap, "INBOX/P", &bodies[6..8], "\\Flagged");
+    append(&mut imap, "INBOX/P/Q", &bodies[8..9], "");
+    append(&mut imap, "INBOX/P/Q/R", &bodies[9..11], "");
+    append(&mut imap, "INBOX/Other", &bodies[11..12], "");
+    world.sync(&["-u", "anne"]);
+    let whole = |imap: &mut Imap| {
+        let names = [
+            "INBOX",
+            "INBOX/P",
+            "INBOX/P/Q",
+            "INBOX/P/Q/R",
+            "INBOX/Other",
+        ];
+        names.map(|name| content(imap, name))
+    };
+    let [inbox, p, q, r, _] = whole(&mut imap);
+    let before_move = moment();
+
+    imap.select("INBOX");
+    imap.move_to("1:2", "INBOX/Other");
+    world.sync(&["-u", "anne"]);
+    let after_move = moment();
+    let [moved_inbox, .., moved_other] = whole(&mut imap);
+    imap.select("INBOX");
+    imap.expunge("3:4");
+    imap.delete("INBOX/P/Q/R");
+    world.sync(&["-u", "anne"]);
+    let expunged: Vec<_> = inbox
+        .iter()
+        .filter(|line| !content(&mut imap, "INBOX").contains(line) && !moved_other.contains(line))
+        .cloned()
+        .collect();
+    assert_eq!(expunged.len(), 2);
+
+    let target = world.target(&["anne", "bob"]);
+    target.admin().create("user/anne");
+    target.admin().create("user/bob");
+    let server = format!("127.0.0.1:{}", target.sync_port());
+    let mut anne = target.imap("anne");
+
+    // One message, with its flags and date, where it was and elsewhere.
+    let guid = imap.messages("INBOX/P")[0].guid.clone();
+    world.restored(&format!("{server} anne {guid}"));
+    assert_eq!(
+        content(&mut anne, "INBOX/P"),
+        p.iter()
+            .filter(|l| l.starts_with(&guid))
+            .cloned()
+            .collect::<Vec<_>>()
+    );
+    world.restored(&format!("-M user/anne/One {server} anne {guid}"));
+    assert_eq!(content(&mut anne, "INBOX/One").len(), 1);
+    assert!(
+        p.contains(&content(&mut anne, "INBOX/One")[0]),
+        "date and flags are kept"
+    );
+
+    // The rest of the folder; the one that is there is not doubled.
+    let said = world.restored(&format!("{server} anne user/anne/P"));
+    assert!(said.contains("left out: 1 messages"), "{said}");
+    assert_eq!(content(&mut anne, "INBOX/P"), p);
+
+    // A tree: living folders only, beside the living one.
+    world.restored(&format!(
+        "-r --into user/anne/RESTORED {server} anne user/anne/P"
+    ));
+    assert_eq!(content(&mut anne, "INBOX/RESTORED/P"), p);
+    assert_eq!(content(&mut anne, "INBOX/RESTORED/P/Q"), q);
+    assert!(!anne.list().contains(&"INBOX/RESTORED/P/Q/R".to_owned()));
+
+    // The deleted folder, by the name it had.
+    world.restored(&format!("{server} anne user/anne/P/Q/R"));
+    assert_eq!(content(&mut anne, "INBOX/P/Q/R"), r);
+    world.restored(&format!(
+        "--deleted-since @{} --into user/anne/Gone {server} anne",
+        after_move + 1
+    ));
+    assert_eq!(content(&mut anne, "INBOX/Gone/P/Q/R"), r);
+
+    // What was expunged since then; it is visible and not \Deleted.
+    world.restored(&format!(
+        "--expunged-since @{} --into user/anne/Back {server} anne user/anne",
+        after_move + 1
+    ));
+    assert_eq!(content(&mut anne, "INBOX/Back"), expunged);
+    world.restored(&format!(
+        "-x --into user/anne/Back2 {server} anne user/anne"
+    ));
+    let all_expunged = content(&mut anne, "INBOX/Back2");
+    assert_eq!(
+        all_expunged.len(),
+        4,
+        "moved away counts as expunged: {all_expunged:#?}"
+    );
+
+    // Somebody else's folder into mine: readable there.
+    world.restored(&format!(
+        "--into user/bob/FromAnne {server} anne user/anne/P"
+    ));
+    assert_eq!(content(&mut target.imap("bob"), "INBOX/FromAnne/P"), p);
+
+    // Before and after the move.
+    world.restored(&format!(
+        "--at @{before_move} -X --into user/anne/Before {server} anne user/anne"
+    ));
+    assert_eq!(content(&mut anne, "INBOX/Before"), inbox);
+    world.restored(&format!(
+        "--at @{after_move} -X --into user/anne/After {server} anne user/anne user/anne/Other"
+    ));
+    assert_eq!(content(&mut anne, "INBOX/After"), moved_inbox);
+    assert_eq!(content(&mut anne, "INBOX/After/Other"), moved_other);
+
+    // By what stands in headers.
+    bodies.truncate(1);
+    let text = String::from_utf8_lossy(&bodies[0]).into_owned();
+    let id = text
+        .split("Message-ID: <")
+        .nth(1)
+        .unwrap()
+        .split('>')
+        .next()
+        .unwrap()
+        .to_owned();
+    world.restored(&format!(
+        "--message-id {id} --not-expunged --into user/anne/Found {server} anne"
+    ));
+    assert_eq!(content(&mut anne, "INBOX/Found/Other").len(), 1);
+    assert_eq!(
+        ask(&mut anne, &["STATUS INBOX (MESSAGES)"]),
+        ["* STATUS INBOX (MESSAGES 0)"]
+    );
+}
+
+#[test]
+fn acls_and_annotations_of_what_exists_change_only_when_asked_for() {
+    let Some(world) = World::new() else { return };
+    let mut mail = Mail::new(6);
+    let mut imap = world.source.add_user("anne");
+    imap.create("INBOX/A");
+    append(&mut imap, "INBOX/A", &[mail.small()], "");
+    imap.set_metadata("INBOX/A", "/shared/comment", "old words");
+    imap.set_acl("INBOX/A", "bob", "lrs");
+    world.sync(&["-u", "anne"]);
+
+    let target = world.target(&["anne"]);
+    target.admin().create("user/anne");
+    let mut anne = target.imap("anne");
+    anne.create("INBOX/A");
+    anne.set_metadata("INBOX/A", "/shared/comment", "new words");
+    let server = format!("127.0.0.1:{}", target.sync_port());
+    let commands = ["GETMETADATA INBOX/A /shared/comment", "GETACL INBOX/A"];
+    let before = ask(&mut anne, &commands);
+    world.restored(&format!("{server} anne user/anne/A"));
+    assert_eq!(ask(&mut anne, &commands), before);
+    let said = world.restored(&format!("--acl --annotations {server} anne user/anne/A"));
+    assert!(
+        said.contains("set: acl (1)") && said.contains("set: annotations (1)"),
+        "{said}"
+    );
+    assert_eq!(ask(&mut anne, &commands), ask(&mut imap, &commands));
+    assert_eq!(content(&mut anne, "INBOX/A").len(), 1);
+    // A new mailbox gets both, and C's target would have crashed (csync 12.5).
+    world.restored(&format!("--into user/anne/New {server} anne user/anne/A"));
+    let told = ask(
+        &mut anne,
+        &[
+            "GETMETADATA INBOX/New/A /shared/comment",
+            "GETACL INBOX/New/A",
+        ],
+    );
+    assert!(
+        told[0].contains("old words") && told[1].contains("bob lrs"),
+        "{told:?}"
+    );
+}

@@ -1,0 +1,150 @@
+//! The client against Debian's sync_server and imapd: who gets in, and how.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cyrusbackup::csync_client::{
+    Address, Client, ClientError, Compression, Connect, Credentials, Service, TlsMode, TlsSettings,
+};
+
+use crate::rig::{Cyrus, PASSWORD, Source};
+
+struct Way {
+    address: String,
+    credentials: Credentials,
+    tls: TlsSettings,
+    compression: Compression,
+}
+
+impl Way {
+    fn to(port: u16) -> Way {
+        Way {
+            address: format!("localhost:{port}"),
+            credentials: Credentials {
+                user: Some("repl".to_owned()),
+                password: Some(PASSWORD.to_owned()),
+                ..Credentials::default()
+            },
+            tls: TlsSettings::default(),
+            compression: Compression::Remote,
+        }
+    }
+
+    fn open(&self) -> Result<Client, ClientError> {
+        Client::open(&Connect {
+            address: &Address::parse(&self.address).unwrap(),
+            services: &[Service("csync".to_owned())],
+            credentials: &self.credentials,
+            tls: &self.tls,
+            compression: self.compression,
+            patience: Duration::from_secs(60),
+            answer_patience: Duration::from_secs(60),
+        })
+    }
+
+    /// Gets in, asks something, leaves.
+    #[track_caller]
+    fn works(&self) {
+        let mut client = self.open().unwrap();
+        let answer = client.command(b"GET USER anne").unwrap();
+        let names: Vec<_> = answer
+            .kvlists("MAILBOX")
+            .filter_map(|mailbox| mailbox.get_str("MBOXNAME"))
+            .collect();
+        assert_eq!(names, ["user.anne"]);
+        client.exit().unwrap();
+    }
+}
+
+#[test]
+fn every_mechanism_to_sync_server_and_imapd() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    let target = target(cyrus);
+    let _anne = target.add_user("anne");
+    for port in [target.sync_port(), target.imap_port()] {
+        Way::to(port).works();
+        for mechanism in ["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"] {
+            let mut way = Way::to(port);
+            way.credentials.mechanism = Some(mechanism.to_owned());
+            way.works();
+        }
+        let mut way = Way::to(port);
+        way.compression = Compression::Required;
+        way.works();
+    }
+}
+
+#[test]
+fn who_is_refused_hears_why() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    let target = target(cyrus);
+    let _anne = target.add_user("anne");
+    for port in [target.sync_port(), target.imap_port()] {
+        let mut way = Way::to(port);
+        way.credentials.password = Some("wrong".to_owned());
+        let error = way.open().err().unwrap().to_string();
+        assert!(error.starts_with("login as repl: "), "{error}");
+        way.credentials.user = None;
+        assert!(matches!(way.open(), Err(ClientError::NoCredentials)));
+    }
+    // Who is no administrator gets in, and then nothing.
+    for port in [target.sync_port(), target.imap_port()] {
+        let mut way = Way::to(port);
+        way.credentials.user = Some("anne".to_owned());
+        let error = way.open().unwrap().command(b"GET USER anne").unwrap_err();
+        assert!(error.is_refusal(), "{error}");
+    }
+}
+
+#[test]
+fn starttls_with_and_without_a_look_at_the_certificate() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    let mut target = Source::prepare(cyrus, "target", 0);
+    let ca_file = make_certificate(&target);
+    target.run(true);
+    target.instance.add_password("repl", PASSWORD);
+    let _anne = target.add_user("anne");
+    for port in [target.sync_port(), target.imap_port()] {
+        let mut way = Way::to(port);
+        let error = way.open().err().unwrap().to_string();
+        assert!(
+            error.starts_with("TLS: ") && error.contains("certificate"),
+            "{error}"
+        );
+        assert!(error.contains("tls_client_ca_file"), "{error}");
+        way.tls.mode = TlsMode::Unverified;
+        way.works();
+        way.tls.mode = TlsMode::Off;
+        way.works();
+        way.tls.mode = TlsMode::Verify;
+        way.tls.ca_file = Some(ca_file.clone());
+        way.works();
+        // The certificate is for localhost only.
+        way.address = format!("127.0.0.1:{port}");
+        let error = way.open().err().unwrap().to_string();
+        assert!(error.contains("certificate"), "{error}");
+    }
+}
+
+fn target(cyrus: Cyrus) -> Source {
+    let target = Source::start_target(cyrus);
+    target.instance.add_password("repl", PASSWORD);
+    target
+}
+
+/// A certificate for `localhost` that vouches for itself, in the server's imapd.conf.
+fn make_certificate(target: &Source) -> PathBuf {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let dir = target.instance.dir();
+    let write = |name: &str, text: String| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        target.instance.give_to_cyrus(&path);
+        path
+    };
+    let cert = write("cert.pem", made.cert.pem());
+    let key = write("key.pem", made.signing_key.serialize_pem());
+    let more = |key: &str, path: &Path| format!("{key}: {}\n", path.display());
+    target.configure_with(&(more("tls_server_cert", &cert) + &more("tls_server_key", &key)));
+    cert
+}
