@@ -20,6 +20,7 @@ mod history;
 mod locking;
 mod metadata;
 mod programs;
+mod race;
 mod scale;
 mod semantics;
 mod specs;

@@ -63,8 +63,13 @@ impl Backup {
                 _ if length == 0 && !index_path.exists() => Index::empty(&index_path),
                 _ => Index::open(&index_path),
             };
-            // Without a lock a rewrite may have come between data and index: once more.
-            if lock != Lock::None || data.io(is_at(data.file(), path))? {
+            if lock != Lock::None {
+                return Ok(Backup::over(data, index?, length));
+            }
+            // A rewrite may have come between data and index: once more. A writer may have gone on:
+            // the index must not know more than the length.
+            if data.io(is_at(data.file(), path))? {
+                let length = data.len()?;
                 return Ok(Backup::over(data, index?, length));
             }
         }

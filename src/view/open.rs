@@ -84,7 +84,7 @@ fn open_once(path: &Path, lock: store::Lock, at: Option<i64>) -> store::Result<B
         return Backup::open_as_of(path, lock, time);
     }
     match Backup::open(path, lock) {
-        Ok(backup) if backup.covers_file()? => Ok(backup),
+        Ok(backup) if backup.covers_file()? || is_being_written(path, lock) => Ok(backup),
         Ok(_) => rebuilt(
             path,
             lock,
@@ -94,6 +94,14 @@ fn open_once(path: &Path, lock: store::Lock, at: Option<i64>) -> store::Result<B
         Err(StoreError::Index { source, .. }) => rebuilt(path, lock, &source.to_string()),
         Err(error) => Err(error),
     }
+}
+
+/// Without a lock, what stands behind the last chunk may be a writer's who is not done: the index says
+/// what was complete. What a crash left is nobody's.
+fn is_being_written(path: &Path, lock: store::Lock) -> bool {
+    let shared = store::Lock::Shared { wait: false };
+    let locked = || matches!(Backup::open(path, shared), Err(StoreError::Locked { .. }));
+    lock == store::Lock::None && locked()
 }
 
 fn rebuilt(path: &Path, lock: store::Lock, why: &str) -> store::Result<Backup> {
