@@ -24,6 +24,8 @@ mod differences;
 mod find;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/purge.rs"]
+mod purge;
 #[path = "cli/reconstruct.rs"]
 mod reconstruct;
 #[path = "cli/restore.rs"]

@@ -7,7 +7,7 @@
 set -eu
 
 build="gcc libc6-dev ca-certificates"
-cyrus="cyrus-imapd cyrus-replication cyrus-admin cyrus-clients sasl2-bin libsasl2-2 libsasl2-modules libsasl2-modules-db python3-minimal"
+cyrus="cyrus-imapd cyrus-replication cyrus-admin cyrus-clients sasl2-bin libsasl2-2 libsasl2-modules libsasl2-modules-db python3"
 mount="fuse3 mount rsync tar gzip diffutils attr cpio libarchive-tools mutt python3 restic"
 bench="borgbackup restic"
 

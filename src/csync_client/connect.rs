@@ -57,12 +57,19 @@ impl Client {
             } => Client::greeted(channel.wrap(|stream| tls::wrap(stream, host, connect.tls))?)?,
             _ => Client::greeted(channel)?,
         };
-        if let Address::Host { host, tls, .. } = connect.address
-            && !tls
-            && connect.tls.mode != TlsMode::Off
-            && client.offers_starttls()
+        if let Address::Host {
+            host, tls: false, ..
+        } = connect.address
         {
-            client = client.starttls(host, connect.tls)?;
+            match client.offers_starttls() {
+                true if connect.tls.mode != TlsMode::Off => {
+                    client = client.starttls(host, connect.tls)?;
+                }
+                false if connect.tls.mode == TlsMode::Require => {
+                    return Err(ClientError::Tls("the server does not offer it".to_owned()));
+                }
+                _ => {}
+            }
         }
         let noauth = matches!(connect.address, Address::Host { noauth: true, .. });
         if client.wants_login() && !noauth {
@@ -286,9 +293,14 @@ impl Socket {
     }
 
     fn set_patience(&self, patience: Duration) -> Result<()> {
+        let patience = Some(patience);
         match self {
-            Socket::Tcp(socket) => socket.set_read_timeout(Some(patience)),
-            Socket::Unix(socket) => socket.set_read_timeout(Some(patience)),
+            Socket::Tcp(socket) => socket
+                .set_read_timeout(patience)
+                .and_then(|()| socket.set_write_timeout(patience)),
+            Socket::Unix(socket) => socket
+                .set_read_timeout(patience)
+                .and_then(|()| socket.set_write_timeout(patience)),
         }
         .map_err(ClientError::io("the socket"))
     }

@@ -21,6 +21,8 @@ pub enum TlsMode {
     /// When it is offered, and only with a certificate that is good for the server's name.
     #[default]
     Verify,
+    /// As `Verify`, and nothing is said without it.
+    Require,
     /// When it is offered, whoever it is.
     Unverified,
     /// Never, unless the address says `/tls`.
@@ -79,7 +81,9 @@ fn config(settings: &TlsSettings) -> Result<ClientConfig, ClientError> {
         TlsMode::Unverified => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
-        TlsMode::Verify | TlsMode::Off => builder.with_root_certificates(roots(settings)?),
+        TlsMode::Verify | TlsMode::Require | TlsMode::Off => {
+            builder.with_root_certificates(roots(settings)?)
+        }
     };
     match (&settings.client_cert, &settings.client_key) {
         (Some(cert), Some(key)) => {

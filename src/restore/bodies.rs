@@ -1,7 +1,7 @@
 //! Bodies into the target, before a mailbox may name them: what it has already is reserved, the rest sent
 //! (spec: csync 12.2). Read from the backup in the order of its data file, each checked against its GUID.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::plan::{LeftOut, Planned};
 use super::progress::Progress;
@@ -31,11 +31,15 @@ pub enum SendError {
     Store(#[from] StoreError),
 }
 
-/// What this connection has brought to the target so far.
+/// What this connection knows to be in the target, and what it brought there.
 pub struct Bodies<'a> {
     backup: &'a Backup,
-    /// Staged there, by partition.
-    staged: BTreeMap<String, BTreeSet<Guid>>,
+    /// By partition.
+    known: BTreeMap<String, Known>,
+    /// Mailboxes that may have bodies we do not know of.
+    holders: Vec<String>,
+    /// Mailboxes that we filled: their bodies are staged, until RESTART forgets it.
+    filled: Vec<String>,
     octets: u64,
     /// Not to be had from the backup.
     damaged: HashMap<Guid, String>,
@@ -43,20 +47,64 @@ pub struct Bodies<'a> {
     pub sent: (usize, u64),
 }
 
+/// What the target said of bodies on one partition.
+#[derive(Default)]
+struct Known {
+    /// There, for records to name.
+    staged: HashSet<Guid>,
+    /// Asked for, and not there.
+    missing: HashSet<Guid>,
+}
+
 impl<'a> Bodies<'a> {
-    /// Nothing is there yet.
-    pub fn new(backup: &'a Backup) -> Bodies<'a> {
+    /// Nothing is known yet; `holders` are the mailboxes of the target that may have bodies.
+    pub fn new(backup: &'a Backup, holders: Vec<String>) -> Bodies<'a> {
         Bodies {
             backup,
-            staged: BTreeMap::new(),
+            known: BTreeMap::new(),
+            holders,
+            filled: Vec::new(),
             octets: 0,
             damaged: HashMap::new(),
             sent: (0, 0),
         }
     }
 
-    /// Brings the bodies of these messages; `filled` are mailboxes that may have them. Messages whose
-    /// bodies are damaged are returned.
+    /// Asks the target which of these bodies it has; each is asked for once.
+    ///
+    /// # Errors
+    /// The connection.
+    pub fn reserve(
+        &mut self,
+        client: &mut Client,
+        partition: &str,
+        records: &[Planned],
+    ) -> Result<(), ClientError> {
+        let known = self.known.entry(partition.to_owned()).or_default();
+        let is_new = |guid: &Guid| !known.staged.contains(guid) && !known.missing.contains(guid);
+        let guids = records.iter().map(|record| record.guid);
+        let asked: BTreeSet<Guid> = guids.filter(is_new).collect();
+        // As sync_client: who has no mailbox has no body.
+        if self.holders.is_empty() {
+            known.missing.extend(asked);
+            return Ok(());
+        }
+        let asked: Vec<Guid> = asked.into_iter().collect();
+        let names: Vec<&str> = self.holders.iter().map(String::as_str).collect();
+        for some in asked.chunks(RESERVED_AT_ONCE) {
+            let answer = client.command(&wire::reserve(partition, &names, some))?;
+            let guids = answer.named("MISSING").filter_map(Value::as_list).flatten();
+            let guids = guids.filter_map(|guid| Guid::from_hex(guid.as_bytes()?).ok());
+            let missing: HashSet<Guid> = guids.collect();
+            let there = some.iter().filter(|guid| !missing.contains(guid));
+            known.staged.extend(there);
+            known.missing.extend(missing);
+        }
+        Ok(())
+    }
+
+    /// Brings the bodies of these messages, as far as they are not there. Messages whose bodies are damaged are
+    /// returned.
     ///
     /// # Errors
     /// The connection, or what is not about one message.
@@ -64,19 +112,16 @@ impl<'a> Bodies<'a> {
         &mut self,
         client: &mut Client,
         partition: &str,
-        filled: &[&str],
         records: &[Planned],
         progress: &Progress,
     ) -> Result<Vec<LeftOut>, SendError> {
         self.make_room(client)?;
-        let staged = self.staged.entry(partition.to_owned()).or_default();
-        let needed: BTreeSet<Guid> = records
-            .iter()
-            .map(|record| record.guid)
-            .filter(|guid| !staged.contains(guid) && !self.damaged.contains_key(guid))
+        self.reserve(client, partition, records)?;
+        let known = self.known.entry(partition.to_owned()).or_default();
+        let guids = records.iter().map(|record| record.guid);
+        let missing: BTreeSet<Guid> = guids
+            .filter(|guid| known.missing.contains(guid) && !self.damaged.contains_key(guid))
             .collect();
-        let missing = reserve(client, partition, filled, &needed)?;
-        staged.extend(needed.difference(&missing));
         self.send(client, partition, &missing, progress)?;
         let damaged = records.iter().filter_map(|record| {
             let why = self.damaged.get(&record.guid)?.clone();
@@ -91,10 +136,16 @@ impl<'a> Bodies<'a> {
         self.damaged.contains_key(guid)
     }
 
+    /// This mailbox now has bodies from us.
+    pub fn filled(&mut self, mboxname: &str) {
+        self.filled.push(mboxname.to_owned());
+    }
+
     fn make_room(&mut self, client: &mut Client) -> Result<(), ClientError> {
         if self.octets > STAGED_AT_MOST {
             client.command(b"RESTART")?;
-            self.staged.clear();
+            self.known.clear();
+            self.holders.append(&mut self.filled);
             self.octets = 0;
         }
         Ok(())
@@ -145,32 +196,13 @@ impl<'a> Bodies<'a> {
             None => block.finish()?,
         }
         self.octets += self.sent.1 - before;
-        let staged = self.staged.entry(partition.to_owned()).or_default();
-        staged.extend(arrived);
+        let known = self.known.entry(partition.to_owned()).or_default();
+        for guid in arrived {
+            known.missing.remove(&guid);
+            known.staged.insert(guid);
+        }
         Ok(())
     }
-}
-
-/// The GUIDs that the target lacks; those that it has are kept for us.
-fn reserve(
-    client: &mut Client,
-    partition: &str,
-    filled: &[&str],
-    needed: &BTreeSet<Guid>,
-) -> Result<BTreeSet<Guid>, ClientError> {
-    // As sync_client: who has no mailbox has no body.
-    if filled.is_empty() {
-        return Ok(needed.clone());
-    }
-    let needed: Vec<Guid> = needed.iter().copied().collect();
-    let mut missing = BTreeSet::new();
-    for some in needed.chunks(RESERVED_AT_ONCE) {
-        let answer = client.command(&wire::reserve(partition, filled, some))?;
-        let guids = answer.named("MISSING").filter_map(Value::as_list).flatten();
-        let guids = guids.filter_map(|guid| Guid::from_hex(guid.as_bytes()?).ok());
-        missing.extend(guids);
-    }
-    Ok(missing)
 }
 
 /// `APPLY MESSAGE` commands of a bounded size.

@@ -132,8 +132,8 @@ mod tests {
             internaldate: 1,
             guid: Guid::of(text.as_bytes()),
             size: 1,
-            flags: "()".to_owned(),
-            annotations: String::new(),
+            flags: "()".into(),
+            annotations: "".into(),
             expunged: false,
         }
     }

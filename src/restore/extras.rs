@@ -2,7 +2,7 @@
 //! becomes a list; what the target has already is taken off it. Reads the index and scripts.
 
 use super::options::Beyond;
-use super::plan::Plan;
+use super::plan::{LeftOut, Plan};
 use super::target::Target;
 use crate::csync::dlist::{KvList, Value};
 use crate::store::{Backup, Result, SeenRow};
@@ -88,12 +88,12 @@ impl Extra {
     }
 }
 
-/// What of the backup is wanted. ACLs and annotations are those of the mailboxes of the plan, under their
-/// names in the target.
+/// Adds to the plan what of the backup is wanted. ACLs and annotations are those of the mailboxes of the plan,
+/// under their names in the target.
 ///
 /// # Errors
-/// The index, or a damaged script.
-pub fn wanted(backup: &Backup, beyond: Beyond, plan: &Plan) -> Result<Vec<Extra>> {
+/// The index.
+pub fn add(backup: &Backup, beyond: Beyond, plan: &mut Plan) -> Result<()> {
     let index = backup.index();
     let beyond = beyond.all();
     let mut extras = Vec::new();
@@ -110,7 +110,7 @@ pub fn wanted(backup: &Backup, beyond: Beyond, plan: &Plan) -> Result<Vec<Extra>
         extras.extend(index.seen()?.into_iter().map(Extra::Seen));
     }
     if beyond.sieve {
-        scripts(backup, &mut extras)?;
+        scripts(backup, &mut extras, &mut plan.left_out)?;
     }
     for mailbox in &plan.mailboxes {
         let mboxname = || mailbox.target.clone();
@@ -140,23 +140,40 @@ pub fn wanted(backup: &Backup, beyond: Beyond, plan: &Plan) -> Result<Vec<Extra>
             });
         }
     }
-    Ok(extras)
+    plan.extras = extras;
+    Ok(())
 }
 
-fn scripts(backup: &Backup, extras: &mut Vec<Extra>) -> Result<()> {
+fn scripts(backup: &Backup, extras: &mut Vec<Extra>, left_out: &mut Vec<LeftOut>) -> Result<()> {
     let index = backup.index();
     let living = index.sieve()?.into_iter();
     let living: Vec<_> = living.filter(|row| row.deleted.is_none()).collect();
     for row in &living {
-        extras.push(Extra::Script {
-            filename: row.filename.clone(),
-            guid: row.guid,
-            last_update: row.last_update,
-            content: backup.read_sieve(row)?,
-        });
+        let filename = row.filename.clone();
+        // Such a name would be a path in the target.
+        let content = match filename.contains('/') {
+            true => Err("a script's name has no slash".to_owned()),
+            false => backup.read_sieve(row).map_err(|e| e.detail().to_owned()),
+        };
+        match content {
+            Ok(content) => extras.push(Extra::Script {
+                filename,
+                guid: row.guid,
+                last_update: row.last_update,
+                content,
+            }),
+            Err(why) => left_out.push(LeftOut {
+                what: format!("sieve script {filename}"),
+                why,
+            }),
+        }
     }
     let active = index.active_sieve()?.map(|name| as_script(&name));
-    let active = active.filter(|name| living.iter().any(|row| row.filename == *name));
+    let is_there = |name: &String| {
+        let mut scripts = extras.iter();
+        scripts.any(|extra| matches!(extra, Extra::Script { filename, .. } if filename == name))
+    };
+    let active = active.filter(is_there);
     extras.extend(active.map(Extra::Activate));
     Ok(())
 }

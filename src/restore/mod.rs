@@ -25,8 +25,9 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::csync::dlist::KvList;
 use crate::csync_client::{
     Address, BadAddress, Client, ClientError, Compression, Connect, Credentials, Service,
     TlsSettings,
@@ -211,14 +212,13 @@ impl Restore<'_> {
             .next()
             .map_or(Ok(None), |(_, found)| found)?;
         let found = found.ok_or(Failure::UnknownBackup)?;
+        let time = self.options.at.as_deref();
+        let time = time.map(|time| self.site.clock.parse(time)).transpose()?;
         let lock = Lock::Shared { wait: false };
-        let backup = match &self.options.at {
-            None => Backup::open(&found.path, lock)?,
-            Some(time) => {
-                let time = self.site.clock.parse(time)?;
-                Backup::open_as_of(&found.path, lock, time)?
-            }
-        };
+        let backup = patiently(self.options.wait, || match time {
+            None => Backup::open(&found.path, lock),
+            Some(time) => Backup::open_as_of(&found.path, lock, time),
+        })?;
         let userid = match found.userid {
             Some(userid) => Some(userid).filter(|userid| userid != "%SHARED"),
             None => self.owner(&backup)?,
@@ -261,7 +261,10 @@ impl Restore<'_> {
         };
         let mut plan = plan(choice, options, &shape);
         if !options.to_files() {
-            plan.extras = extras::wanted(backup, options.beyond, &plan)?;
+            extras::add(backup, options.beyond, &mut plan)?;
+            if options.keep_uidvalidity {
+                plan.intermediates = above(&plan, backup)?;
+            }
         }
         Ok(plan)
     }
@@ -401,6 +404,39 @@ impl Restore<'_> {
         result?;
         Ok(code(summary.failed.is_empty()))
     }
+}
+
+/// Tries again while the backup is locked.
+fn patiently(
+    seconds: u64,
+    open: impl Fn() -> Result<Backup, StoreError>,
+) -> Result<Backup, StoreError> {
+    let start = Instant::now();
+    loop {
+        match open() {
+            Err(StoreError::Locked { .. }) if start.elapsed().as_secs() < seconds => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            other => return other,
+        }
+    }
+}
+
+/// The intermediate folders above mailboxes of the plan.
+fn above(plan: &Plan, backup: &Backup) -> Result<Vec<(String, KvList)>, StoreError> {
+    let all = backup.index().intermediates()?.into_iter();
+    let is_above = |name: &str| {
+        let mut mailboxes = plan.mailboxes.iter();
+        mailboxes.any(|m| {
+            m.target
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('.'))
+        })
+    };
+    Ok(all
+        .filter(|folder| is_above(&folder.mboxname))
+        .map(|folder| (folder.mboxname, folder.keys))
+        .collect())
 }
 
 impl From<SendError> for Failure {

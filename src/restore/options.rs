@@ -10,16 +10,13 @@ use crate::csync_client::TlsMode;
 use crate::select::SelectArgs;
 use crate::tools::target::Mode;
 
-/// Brings mail back from a backup: into a Cyrus server, or into files.
+/// Brings mail back from a backup, into a Cyrus server or into files.
 ///
-/// restore [OPTIONS] SERVER BACKUP [MAILBOX | UNIQUEID | GUID]...
-/// restore [OPTIONS] --to-maildir DIR BACKUP [MAILBOX | UNIQUEID | GUID]...
-///
-/// SERVER is HOST[:PORT][/tls], [ADDRESS]:PORT or the path of a socket; a sync_server or an imapd answers
-/// there. BACKUP is a userid, or what -f, -m, -u say. A message that lives in the target already is left out, so
-/// that the same command may run again.
+/// SERVER is HOST[:PORT][/tls], [ADDRESS]:PORT or the path of a socket, where a sync_server or an imapd
+/// answers. BACKUP is a userid, or what -f, -m, -u say. A message that lives in the target already is left out,
+/// so the same command may run again.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "restore", version, verbatim_doc_comment)]
+#[command(name = "restore", version)]
 pub struct Options {
     /// SERVER BACKUP OBJECT...
     #[arg(value_name = "WORDS", hide = true)]
@@ -97,6 +94,9 @@ pub struct Options {
     /// TLS when the server offers it
     #[arg(long, value_name = "MODE", default_value = "verify")]
     pub tls: Tls,
+    /// How long to wait for a backup that is being written to
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub wait: u64,
     /// The plan or the summary as JSON on standard output
     #[arg(long)]
     pub json: bool,
@@ -160,6 +160,8 @@ pub struct Files {
 pub enum Tls {
     /// And only with a certificate that is good for the server's name
     Verify,
+    /// As verify, and never without TLS
+    Require,
     /// Whoever answers
     Unverified,
     /// Never, unless the server is written with /tls
@@ -170,6 +172,7 @@ impl From<Tls> for TlsMode {
     fn from(tls: Tls) -> TlsMode {
         match tls {
             Tls::Verify => TlsMode::Verify,
+            Tls::Require => TlsMode::Require,
             Tls::Unverified => TlsMode::Unverified,
             Tls::Off => TlsMode::Off,
         }
@@ -231,7 +234,10 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, BadLi
     let command = Options::command()
         .mut_arg("mailbox", |arg| arg.long("in-mailbox"))
         .mut_arg("guid", |arg| arg.hide(true))
-        .override_usage("restore [OPTIONS] SERVER BACKUP [MAILBOX | UNIQUEID | GUID]...");
+        .override_usage(
+            "restore [OPTIONS] SERVER BACKUP [MAILBOX | UNIQUEID | GUID]...\n       \
+             restore [OPTIONS] --to-maildir DIR BACKUP [MAILBOX | UNIQUEID | GUID]...",
+        );
     let line = std::iter::once(OsString::from("restore")).chain(words);
     let matches = command
         .try_get_matches_from(line)

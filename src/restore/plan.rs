@@ -2,6 +2,7 @@
 //! printed by `-n`, executed otherwise. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::names::{self, Destination};
 use super::objects::{Choice, Chosen};
@@ -18,6 +19,8 @@ const KNOWN_TYPES: &str = "enbcasp";
 pub struct Plan {
     /// By the names in the target, parents first.
     pub mailboxes: Vec<MailboxPlan>,
+    /// Folders that are there only because others are below them; the keys as the master sent them.
+    pub intermediates: Vec<(String, KvList)>,
     /// What is not a message.
     pub extras: Vec<super::extras::Extra>,
     /// What cannot be restored, and why.
@@ -63,9 +66,9 @@ pub struct Planned {
     /// Octets.
     pub size: u64,
     /// `(\Seen foo)`
-    pub flags: String,
+    pub flags: Arc<str>,
     /// A dlist, or nothing.
-    pub annotations: String,
+    pub annotations: Arc<str>,
     /// Stays invisible, as it was.
     pub expunged: bool,
 }
@@ -295,10 +298,10 @@ impl Planned {
             guid: record.guid,
             size: record.size.unwrap_or(0),
             flags: match returns {
-                true => without_deleted(&record.flags),
-                false => record.flags.clone(),
+                true => without_deleted(&record.flags).into(),
+                false => record.flags.as_str().into(),
             },
-            annotations: record.annotations.clone(),
+            annotations: record.annotations.as_str().into(),
             expunged: record.expunged.is_some() && !returns,
         }
     }
@@ -406,7 +409,7 @@ mod tests {
         assert!(plain[1].expunged && plain[1].flags.contains("Deleted"));
         let asked = of(make("-x srv anne x", &OWN, both()));
         assert!(!asked[1].expunged);
-        assert_eq!(asked[1].flags, "(\\Seen x)");
+        assert_eq!(&*asked[1].flags, "(\\Seen x)");
         assert!(
             plain[0].flags.contains("Deleted"),
             "a living one keeps its flags"

@@ -135,20 +135,22 @@ impl Run<'_> {
         let left = todo.works.iter().flat_map(|work| &work.records);
         let octets = left.map(|record| record.size).sum();
         let progress = Progress::new(octets, self.options.json);
-        let mut bodies = Bodies::new(self.backup);
+        let holders = todo.target.filled().map(str::to_owned).collect();
+        let mut bodies = Bodies::new(self.backup, holders);
         self.create(plan, &mut todo, summary)?;
-        let mut filled: Vec<String> = todo.target.filled().map(str::to_owned).collect();
         for work in &todo.works {
             let mailbox = &plan.mailboxes[work.mailbox];
             let Some(existing) = todo.target.mailbox(&mailbox.target).cloned() else {
                 continue;
             };
+            if mailbox.keep && work.way == Way::Append && !work.records.is_empty() {
+                summary.renumbered.push(mailbox.target.clone());
+            }
             progress.mailbox(&mailbox.target);
             let mut fill = Fill {
                 run: self,
                 mailbox,
                 existing,
-                filled: &filled,
                 progress: &progress,
             };
             match fill.all(work, &mut bodies, summary) {
@@ -161,7 +163,7 @@ impl Run<'_> {
                 other => other?,
             }
             summary.sent = bodies.sent;
-            filled.push(mailbox.target.clone());
+            bodies.filled(&mailbox.target);
         }
         self.set_extras(&todo, summary)
     }
@@ -173,6 +175,16 @@ impl Run<'_> {
         todo: &mut Todo,
         summary: &mut Summary,
     ) -> Result<(), ClientError> {
+        for (name, keys) in &plan.intermediates {
+            if todo.target.knows(name) {
+                continue;
+            }
+            match self.client.command(&wire::intermediate(keys)) {
+                // The target makes one of its own with the first mailbox below it.
+                Err(error) if error.is_refusal() => {}
+                other => drop(other?),
+            }
+        }
         let mut made = Vec::new();
         for work in &todo.works {
             let Way::Create { exact } = work.way else {
@@ -257,7 +269,6 @@ struct Fill<'a, 'r> {
     run: &'a mut Run<'r>,
     mailbox: &'a MailboxPlan,
     existing: Existing,
-    filled: &'a [String],
     progress: &'a Progress,
 }
 
@@ -274,12 +285,12 @@ impl Fill<'_, '_> {
             // LAST_UID, annotations and the like of a mailbox without messages.
             slices.push(&[]);
         }
+        bodies.reserve(self.run.client, &self.existing.partition, &work.records)?;
         let last = slices.len();
         let mut restored = 0;
         for (place, slice) in slices.into_iter().enumerate() {
-            let names: Vec<&str> = self.filled.iter().map(String::as_str).collect();
             let (partition, client) = (&self.existing.partition, &mut *self.run.client);
-            let damaged = bodies.bring(client, partition, &names, slice, self.progress)?;
+            let damaged = bodies.bring(client, partition, slice, self.progress)?;
             summary.failed.extend(damaged);
             let whole: Vec<Planned> = slice
                 .iter()
@@ -380,8 +391,8 @@ mod tests {
             internaldate: 1,
             guid: Guid::of(b""),
             size,
-            flags: String::new(),
-            annotations: String::new(),
+            flags: "".into(),
+            annotations: "".into(),
             expunged: false,
         };
         let sizes = |records: &[Planned]| -> Vec<usize> {

@@ -23,6 +23,8 @@ pub struct Summary {
     pub created: usize,
     /// Mailboxes that got messages.
     pub filled: usize,
+    /// Mailboxes that should have kept their UIDs and could not.
+    pub renumbered: Vec<String>,
     /// What else was set, counted by kind.
     pub extras: BTreeMap<&'static str, usize>,
     /// What failed, and why.
@@ -47,6 +49,12 @@ impl Summary {
         )?;
         if *present > 0 {
             writeln!(out, "left out: {present} messages that are there already")?;
+        }
+        for name in &self.renumbered {
+            writeln!(
+                out,
+                "new UIDs: {name}, since it was there with another identity or went on living"
+            )?;
         }
         for (kind, count) in &self.extras {
             writeln!(out, "set: {kind} ({count})")?;
@@ -73,6 +81,10 @@ impl Summary {
             .with("bytes_sent", Json::int(self.sent.1))
             .with("mailboxes_created", Json::int(self.created))
             .with("mailboxes_filled", Json::int(self.filled))
+            .with(
+                "renumbered",
+                Json::Array(self.renumbered.iter().map(Json::text).collect()),
+            )
             .with("set", extras)
             .with("failed", failures(&self.failed))
     }

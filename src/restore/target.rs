@@ -104,6 +104,11 @@ impl Target {
         self.mailboxes.get(name).filter(|has| !has.intermediate)
     }
 
+    /// A mailbox or folder of this name is there.
+    pub fn knows(&self, name: &str) -> bool {
+        self.mailboxes.contains_key(name)
+    }
+
     /// The name under which an identity is in use.
     pub fn name_of(&self, uniqueid: &str) -> Option<&str> {
         let mut all = self.mailboxes.iter();

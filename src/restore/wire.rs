@@ -80,6 +80,11 @@ pub fn fill(
     with_records(verb, &keys, records, true)
 }
 
+/// `APPLY MAILBOX` of a folder that is there only because others are below it (spec: csync 5.5).
+pub fn intermediate(keys: &KvList) -> Vec<u8> {
+    finish("APPLY MAILBOX", keys)
+}
+
 /// An `APPLY` for something that is no message; `user` is whose it is. None: there is nothing to say.
 pub fn extra(extra: &Extra, user: &str, existing: Option<&Existing>) -> Option<Vec<u8>> {
     let text = |text: &str| Value::string(text);
@@ -306,10 +311,10 @@ mod tests {
             internaldate: -1,
             guid: Guid::of(b""),
             size: 0,
-            flags: "(\\Seen)".to_owned(),
+            flags: "(\\Seen)".into(),
             annotations: format!(
                 "(%(ENTRY {CREATEDMODSEQ} USERID \"\" MODSEQ 0 VALUE 5) %(ENTRY /comment USERID \"\" MODSEQ 9 VALUE {{5}}\r\ncaf\u{e9}))"
-            ),
+            ).into(),
             expunged: true,
         }
     }

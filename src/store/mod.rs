@@ -47,6 +47,7 @@ pub mod member;
 pub mod owner;
 pub mod partition;
 mod placement;
+pub mod purge;
 pub mod rebuild;
 pub mod reconstruct;
 mod recover;

@@ -196,6 +196,20 @@ fn a_locked_backup_is_left_alone() {
 }
 
 #[test]
+fn a_locked_backup_is_waited_for() {
+    let Some(place) = Place::new() else { return };
+    let held = Backup::open(&place.path("b/carol"), Lock::Exclusive { wait: false }).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            drop(held);
+        });
+        let ours = place.ours("restore -n --wait 25 localhost carol user/carol");
+        assert_eq!((ours.code, ours.err.as_str()), (Some(0), ""));
+    });
+}
+
+#[test]
 fn criteria_narrow_what_was_named() {
     let Some(place) = Place::new() else { return };
     let all = |line: &str| {

@@ -150,6 +150,46 @@ fn a_message_into_another_mailbox_keeps_date_and_flags() {
 }
 
 #[test]
+fn local_operations_only() {
+    let Some(pair) = Pair::new() else { return };
+    pair.same("-L -v SERVER anne user/anne");
+    assert_eq!(pair.same_content("anne", "INBOX").len(), 4);
+}
+
+/// Without our tables in the index.
+#[test]
+fn what_c_wrote_comes_back_too() {
+    let Some(pair) = Pair::new() else { return };
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/fixtures/carol");
+    let copy = pair.world.backup.instance.dir().join("carol");
+    for suffix in ["", ".index"] {
+        let copy = format!("{}{suffix}", copy.display());
+        std::fs::copy(format!("{fixture}{suffix}"), &copy).unwrap();
+        pair.world.backup.instance.give_to_cyrus(copy.as_ref());
+    }
+    for target in [&pair.c, &pair.ours] {
+        target.instance.add_password("carol", crate::rig::PASSWORD);
+    }
+    pair.same(&format!(
+        "-v -f {} SERVER user/carol user/carol/Sub",
+        copy.display()
+    ));
+    assert_eq!(pair.ours.admin().list(), pair.c.admin().list());
+    let messages = |target: &Source| {
+        let mut admin = target.admin();
+        admin.set_acl("user/carol", "admin", "lrs");
+        content(&mut admin, "user/carol")
+    };
+    assert_eq!(messages(&pair.ours), messages(&pair.c));
+    let server = format!("127.0.0.1:{}", pair.ours.sync_port());
+    let again = pair
+        .world
+        .restored(&format!("-a --everything -f {} {server}", copy.display()));
+    assert!(again.starts_with("restored: 0 messages"), "{again}");
+    assert!(again.contains("set: subscriptions (1)"), "{again}");
+}
+
+#[test]
 fn a_partition_that_nobody_knows() {
     let Some(pair) = Pair::new() else { return };
     let server = format!("127.0.0.1:{}", pair.ours.sync_port());

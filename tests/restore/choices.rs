@@ -215,3 +215,25 @@ fn acls_and_annotations_of_what_exists_change_only_when_asked_for() {
         "{told:?}"
     );
 }
+
+#[test]
+fn who_is_there_with_another_identity_gets_new_uids_and_it_is_said() {
+    let Some(world) = World::new() else { return };
+    let mut mail = Mail::new(8);
+    let mut imap = world.source.add_user("anne");
+    append(&mut imap, "INBOX", &[mail.small(), mail.small()], "");
+    imap.select("INBOX");
+    imap.expunge("1");
+    world.sync(&["-u", "anne"]);
+    let target = world.target(&["anne"]);
+    // As autocreate does when somebody logs in before the restore.
+    target.admin().create("user/anne");
+    let server = format!("127.0.0.1:{}", target.sync_port());
+    let said = world.restored(&format!("-U -X {server} anne user/anne"));
+    assert!(said.contains("new UIDs: user.anne, "), "{said}");
+    assert_eq!(target.imap("anne").messages("INBOX")[0].uid, 1);
+    assert_eq!(
+        content(&mut target.imap("anne"), "INBOX"),
+        content(&mut imap, "INBOX")
+    );
+}

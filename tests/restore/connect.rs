@@ -1,13 +1,13 @@
 //! The client against Debian's sync_server and imapd: who gets in, and how.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cyrusbackup::csync_client::{
     Address, Client, ClientError, Compression, Connect, Credentials, Service, TlsMode, TlsSettings,
 };
 
-use crate::rig::{Cyrus, PASSWORD, Source};
+use crate::rig::{Cyrus, Instance, PASSWORD, Source, free_port, our_binary};
 
 struct Way {
     address: String,
@@ -71,6 +71,9 @@ fn every_mechanism_to_sync_server_and_imapd() {
         let mut way = Way::to(port);
         way.compression = Compression::Required;
         way.works();
+        way.tls.mode = TlsMode::Require;
+        let error = way.open().err().unwrap().to_string();
+        assert_eq!(error, "TLS: the server does not offer it");
     }
 }
 
@@ -116,7 +119,7 @@ fn starttls_with_and_without_a_look_at_the_certificate() {
         way.works();
         way.tls.mode = TlsMode::Off;
         way.works();
-        way.tls.mode = TlsMode::Verify;
+        way.tls.mode = TlsMode::Require;
         way.tls.ca_file = Some(ca_file.clone());
         way.works();
         // The certificate is for localhost only.
@@ -124,6 +127,44 @@ fn starttls_with_and_without_a_look_at_the_certificate() {
         let error = way.open().err().unwrap().to_string();
         assert!(error.contains("certificate"), "{error}");
     }
+}
+
+#[test]
+fn tls_from_the_first_octet() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    let instance = Instance::new(cyrus, "tls", "");
+    instance.add_password("repl", PASSWORD);
+    let (ca_file, options) = certificate(&instance);
+    instance.configure(&format!("backuppartition-default: @B@/part\n{options}"));
+    let port = free_port();
+    let mut server = std::process::Command::new(our_binary("backupd"))
+        .arg("-C")
+        .arg(instance.conf())
+        .args(["--listen-tls", &format!("127.0.0.1:{port}")])
+        .spawn()
+        .unwrap();
+    let mut way = Way::to(port);
+    way.address += "/tls";
+    way.tls.ca_file = Some(ca_file);
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    let opened = loop {
+        match way.open() {
+            Err(ClientError::Io { .. }) if std::time::Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => break other,
+        }
+    };
+    let asked = opened.and_then(|mut client| client.command(b"GET USER anne"));
+    way.tls.ca_file = None;
+    let refused = way.open();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(asked.unwrap().untagged.is_empty());
+    assert!(
+        matches!(refused, Err(ClientError::Tls(_))),
+        "nobody vouches for it"
+    );
 }
 
 fn target(cyrus: Cyrus) -> Source {
@@ -134,17 +175,23 @@ fn target(cyrus: Cyrus) -> Source {
 
 /// A certificate for `localhost` that vouches for itself, in the server's imapd.conf.
 fn make_certificate(target: &Source) -> PathBuf {
+    let (cert, options) = certificate(&target.instance);
+    target.configure_with(&options);
+    cert
+}
+
+/// Such a certificate, and the options that name it.
+fn certificate(instance: &Instance) -> (PathBuf, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let dir = target.instance.dir();
     let write = |name: &str, text: String| {
-        let path = dir.join(name);
+        let path = instance.dir().join(name);
         std::fs::write(&path, text).unwrap();
-        target.instance.give_to_cyrus(&path);
+        instance.give_to_cyrus(&path);
         path
     };
     let cert = write("cert.pem", made.cert.pem());
     let key = write("key.pem", made.signing_key.serialize_pem());
-    let more = |key: &str, path: &Path| format!("{key}: {}\n", path.display());
-    target.configure_with(&(more("tls_server_cert", &cert) + &more("tls_server_key", &key)));
-    cert
+    let (shown, hidden) = (cert.display(), key.display());
+    let options = format!("tls_server_cert: {shown}\ntls_server_key: {hidden}\n");
+    (cert, options)
 }

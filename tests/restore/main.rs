@@ -17,4 +17,5 @@ mod interrupted;
 mod into_files;
 mod refusals;
 mod round_trip;
+mod throughput;
 mod world;

@@ -149,6 +149,45 @@ fn nonsense_and_silence_end_it() {
     );
 }
 
+#[test]
+fn damage_costs_the_messages_it_touches() {
+    let Some(refusing) = Refusing::new() else {
+        return;
+    };
+    let mut octets = refusing.before.clone();
+    let middle = octets.len() / 2;
+    octets[middle] ^= 0x10;
+    std::fs::write(refusing.world.data_file("anne"), octets).unwrap();
+    let target = refusing.world.target(&["anne"]);
+    let server = format!("127.0.0.1:{}", target.sync_port());
+    let run = refusing.world.restore(&format!("-U -a {server} anne"));
+    assert_eq!(run.code, Some(75), "{run:?}");
+    let lost = run.err.lines().count();
+    assert!(
+        run.err.lines().all(|line| line.starts_with("message ")),
+        "{}",
+        run.err
+    );
+    let back = target.imap("anne").messages("INBOX").len();
+    assert!(
+        lost > 0 && back + lost == 20,
+        "{back} came back, {lost} are lost"
+    );
+}
+
+#[test]
+fn the_address_may_be_of_ipv6() {
+    let Some(refusing) = Refusing::new() else {
+        return;
+    };
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        eprintln!("SKIPPED: no IPv6 on this machine");
+        return;
+    };
+    let port = serve_on(listener, b"* OK here\r\n* BYE not today\r\n");
+    refusing.fails(&format!("[::1]:{port} anne user/anne"), "BYE not today");
+}
+
 /// Over quota is no refusal: sync_server restores all the same, as C's restore has it.
 #[test]
 fn a_full_quota_hinders_no_restore() {
@@ -165,7 +204,10 @@ fn a_full_quota_hinders_no_restore() {
 
 /// A server that says this, whatever it is told, and hangs up when the client does or has nothing more to say.
 fn serve(script: &[u8]) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+}
+
+fn serve_on(listener: TcpListener, script: &[u8]) -> u16 {
     let port = listener.local_addr().unwrap().port();
     let script = script.to_vec();
     std::thread::spawn(move || {

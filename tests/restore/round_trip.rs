@@ -173,6 +173,8 @@ fn make_user(world: &World) -> Imap {
         }],
     );
     imap.delete("INBOX/gone");
+    // `only` is there for its child.
+    imap.create("INBOX/only/child");
     imap.command("UNSELECT");
     imap
 }

@@ -3,6 +3,7 @@
 mod list;
 pub mod options;
 pub mod own;
+mod purge;
 mod reconstruct;
 mod verify;
 mod whole;
