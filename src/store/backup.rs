@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::appender::Appender;
 use super::bodies::{Bodies, BodyPlace, skip_to};
 use super::data_file::DataFile;
 use super::entry::{self, Entry};
@@ -123,6 +124,13 @@ impl Backup {
     pub fn oldest_time(&self) -> Result<Option<i64>> {
         let first = self.index.first_chunk()?.map(|chunk| chunk.ts_start);
         Ok(first.max(self.index.horizon()?))
+    }
+
+    /// What the closed chunks hold of a backup that is open for appending, under the same lock.
+    pub fn beside(appender: &Appender) -> Result<Backup> {
+        let data = appender.data().again();
+        let (length, index) = (data.len()?, Index::open(&layout::index(data.path()))?);
+        Ok(Backup::over(data, index, length))
     }
 
     /// The data file.
