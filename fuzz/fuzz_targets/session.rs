@@ -77,6 +77,8 @@ fn settings(dir: &Path) -> Arc<Settings> {
         staging_path: config.backup_staging_path.clone(),
         staging_memory: 4 << 10,
         staging_budget: Arc::new(Budget::new(64 << 10)),
+        staging_disk: Arc::new(Budget::new(1 << 20)),
+        refusals: Default::default(),
         staging_limit: 0,
         token_limit: 128 << 10,
         line_limit: 1 << 20,

@@ -26,6 +26,7 @@ mod line;
 mod login;
 pub mod master;
 mod quota;
+pub mod refusals;
 pub mod sasl;
 pub mod server;
 pub mod service;
@@ -34,6 +35,8 @@ pub mod staging;
 pub mod tls;
 mod verb;
 
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

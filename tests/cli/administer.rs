@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cyrusbackup::csync::command::parse_apply;
-use cyrusbackup::store::{Appender, Backup, Lock};
+use cyrusbackup::store::{Appender, Backup, Lock, StoreError};
 use cyrusbackup::types::BackupKey;
 
 use super::place::Place;
@@ -163,6 +163,56 @@ fn a_move_may_be_killed_at_any_time() {
         output.out
     );
     assert_eq!(path(&place, "carol", "one"), chosen);
+}
+
+/// Who appends as backupd does, by looking into backups.db and waiting for the lock, never loses
+/// a line to a move.
+#[test]
+fn a_move_loses_nothing_that_is_written_meanwhile() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    let catalog = place.catalog();
+    let (mut moves, lines) = (0, 120);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for n in 0..lines {
+                let line = format!("SUB %(USERID carol MBOXNAME user.carol.n{n})");
+                let mut appender = loop {
+                    let path = catalog.get(&key("carol")).unwrap().unwrap();
+                    match Appender::open(&path, true) {
+                        Ok(appender) => break appender,
+                        Err(StoreError::Missing { .. }) => {}
+                        Err(error) => panic!("{}", error.detail()),
+                    }
+                };
+                let apply = parse_apply(line.as_bytes()).unwrap();
+                appender.append(&apply, 1_795_459_200 + n).unwrap();
+                appender.commit().unwrap();
+                appender.finish().unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            let to = ["two", "one"][moves % 2];
+            ok(&place, &format!("ctl_backups -w move carol {to}"));
+            moves += 1;
+        }
+        writer.join().unwrap();
+    });
+    let path = catalog.get(&key("carol")).unwrap().unwrap();
+    let backup = Backup::open(&path, Lock::Shared { wait: true }).unwrap();
+    let subscribed = backup.index().subscriptions().unwrap();
+    let written = subscribed
+        .iter()
+        .filter(|sub| sub.mboxname.starts_with("user.carol.n"));
+    assert_eq!(written.count() as i64, lines);
+    assert!(moves > 1, "only {moves} moves");
+    drop(backup);
+    c_verifies(&place, "carol");
+    assert_eq!(
+        files(&place, "one/c").len() + files(&place, "two/c").len(),
+        2
+    );
 }
 
 #[test]

@@ -61,7 +61,7 @@ enum Command {
     /// What the options select is gone afterwards, wherever in the backup it was: octets, records in
     /// every mailbox, earlier versions of the files. Prints a receipt in JSON. A message that is
     /// still on the mail server comes back with the next replication: delete it there first.
-    Purge(Purge),
+    Purge(Box<Purge>),
     /// Keep everything in these backups: compact, delete and purge refuse
     Hold(Hold),
     /// End a hold
