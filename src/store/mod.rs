@@ -72,4 +72,6 @@ pub use index::{
 pub use placement::Placement;
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod tests;
