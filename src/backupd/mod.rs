@@ -24,6 +24,7 @@ mod endpoint;
 mod line;
 mod login;
 mod quota;
+pub mod refusals;
 pub mod sasl;
 pub mod server;
 pub mod service;

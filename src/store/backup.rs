@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 
+use super::appender::Appender;
 use super::data_file::DataFile;
 use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
@@ -139,6 +140,17 @@ impl Backup {
     pub fn oldest_time(&self) -> Result<Option<i64>> {
         let first = self.index.first_chunk()?.map(|chunk| chunk.ts_start);
         Ok(first.max(self.index.horizon()?))
+    }
+
+    /// What the closed chunks hold of a backup that is open for appending, under the same lock.
+    pub fn beside(appender: &Appender) -> Result<Backup> {
+        let data = appender.data().again();
+        Ok(Backup {
+            length: data.len()?,
+            index: Index::open(&layout::index(data.path()))?,
+            data,
+            cache: Mutex::new(Cache::new()),
+        })
     }
 
     /// The data file.

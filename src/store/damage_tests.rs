@@ -11,6 +11,7 @@ use super::reindex::{Reindex, reindex};
 use super::tests::{Octets, append, bodies, mail, mailbox, new_backup};
 use super::verify::{Level, verify};
 use super::*;
+use crate::csync::command::parse_apply;
 use crate::types::Guid;
 
 /// Five chunks of six messages of 20 KB.
@@ -145,7 +146,7 @@ fn run(command: &str, path: &Path, mails: &HashMap<Guid, Vec<u8>>) {
         "append" => {
             if let Ok(mut appender) = Appender::open(path, false) {
                 let line = mailbox(&[]);
-                append(&mut appender, &line, 10_000);
+                let _ = appender.append(&parse_apply(&line).unwrap(), 10_000);
                 let _ = appender.commit();
                 let _ = appender.finish();
             }

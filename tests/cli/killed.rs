@@ -43,7 +43,7 @@ fn run_to(mut command: Command, at: Option<u64>) -> u64 {
 
 /// Everything that lives, by mailbox and UID, read and checked.
 fn living(path: &Path) -> BTreeMap<(String, u32), usize> {
-    let backup = Backup::open(path, Lock::Shared { wait: false }).unwrap();
+    let backup = Backup::open(path, Lock::Shared { wait: true }).unwrap();
     let mut living = BTreeMap::new();
     for mailbox in backup.index().mailboxes().unwrap() {
         if mailbox.deleted.is_some() {
@@ -89,7 +89,7 @@ fn killed_everywhere(line: &str, points: u64) {
             olds += 1
         }
         // So is writing, and that clears up.
-        drop(Appender::open(&path, false).unwrap());
+        drop(Appender::open(&path, true).unwrap());
         assert!(!layout::new_data(&path).exists() && !layout::new_index(&path).exists());
         assert_eq!(living(&path), expected, "{line} killed at {at} of {all}");
         if point % 10 == 0 {
