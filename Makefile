@@ -6,7 +6,7 @@ CARGO ?= cargo
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 BINARIES = backupd ctl_backups cyr_backup restore mount-cyrusbackup
 
-.PHONY: all build demo test test-packages bench check soak fuzz-smoke install uninstall clean
+.PHONY: all build demo figures test test-packages bench check soak fuzz-smoke install uninstall clean
 
 all: build
 
@@ -32,6 +32,11 @@ SIZE ?= small
 bench: test-packages
 	$(CARGO) bench --locked --bench system -- --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) \
 		$(if $(JSON),--json $(abspath $(JSON)))
+
+# The mount against ext4, C, restic and borg: figures of this machine. FIGURES=megabytes.
+figures:
+	@contrib/setup/packages.sh mount bench cyrus
+	FIGURES=$(or $(FIGURES),1000) $(CARGO) test --release --locked --test mount-tests figures -- --nocapture
 
 check:
 	@contrib/setup/toolchain.sh

@@ -3,13 +3,15 @@
 #   build   what compiling needs          cyrus   the real Cyrus and SASL, for demo and tests
 #   newer   what newer-cyrus.sh needs
 #   mount   what mounting and the everyday programs on a mount need
+#   bench   what a mount is measured against
 # Starts none of their services. Exit 1, with the command to type, where it may not or cannot install.
 set -eu
 
 build="gcc libc6-dev ca-certificates"
 cyrus="cyrus-imapd cyrus-replication cyrus-admin cyrus-clients sasl2-bin libsasl2-2 libsasl2-modules libsasl2-modules-db python3"
 newer="debootstrap util-linux strace"
-mount="fuse3 mount rsync tar gzip diffutils attr"
+mount="fuse3 mount rsync tar gzip diffutils attr cpio libarchive-tools mutt python3 restic"
+bench="borgbackup restic"
 
 wanted=
 for set in "$@"; do
@@ -18,7 +20,8 @@ for set in "$@"; do
         cyrus) wanted="$wanted $cyrus" ;;
         mount) wanted="$wanted $mount" ;;
         newer) wanted="$wanted $newer" ;;
-        *) echo "packages.sh: there is no set $set (build, cyrus, newer, mount)" >&2; exit 64 ;;
+        bench) wanted="$wanted $bench" ;;
+        *) echo "packages.sh: there is no set $set (build, cyrus, newer, mount, bench)" >&2; exit 64 ;;
     esac
 done
 

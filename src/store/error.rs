@@ -114,6 +114,29 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What went wrong while reading at a place: damage, or the disk's trouble.
+    pub(super) fn damaged(
+        path: &std::path::Path,
+        chunk: i64,
+        offset: u64,
+        guid: Option<Guid>,
+        e: std::io::Error,
+    ) -> StoreError {
+        let path = path.to_owned();
+        match e.kind() {
+            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => {
+                StoreError::Damaged {
+                    path,
+                    chunk,
+                    offset,
+                    guid,
+                    reason: e.to_string(),
+                }
+            }
+            _ => StoreError::Io { path, source: e },
+        }
+    }
+
     /// The whole story for a log line: the thing, the place, the cause and what to do.
     pub fn detail(&self) -> String {
         match self {

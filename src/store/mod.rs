@@ -29,6 +29,7 @@
 pub mod administer;
 pub mod appender;
 pub mod backup;
+mod bodies;
 pub mod catalog;
 pub mod compact;
 mod coverage;
@@ -64,6 +65,7 @@ pub mod walk;
 
 pub use appender::{Appender, Body};
 pub use backup::{Backup, Lock};
+pub use bodies::{Bodies, BodyPlace};
 pub use error::{Result, StoreError};
 pub use index::{
     ChunkRow, Index, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow,
