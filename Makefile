@@ -6,7 +6,7 @@ CARGO ?= cargo
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 BINARIES = backupd ctl_backups cyr_backup restore mount-cyrusbackup
 
-.PHONY: all build demo test test-packages bench check fuzz-smoke install uninstall clean
+.PHONY: all build demo test test-packages bench check soak fuzz-smoke install uninstall clean
 
 all: build
 
@@ -37,6 +37,10 @@ check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --test tidy
+
+# Longer versions of some tests: a user of 3,000 messages lost and restored.
+soak: test-packages
+	RESTORE_MESSAGES=3000 $(CARGO) test --locked --test restore round_trip
 
 # Some seconds for each fuzz target; needs a nightly toolchain and cargo-fuzz.
 fuzz-smoke:
