@@ -3,6 +3,7 @@
 mod ceilings;
 mod idle;
 mod ingest;
+mod mount;
 mod session;
 mod tools;
 
@@ -15,10 +16,11 @@ use crate::report::Row;
 pub type Group = fn(&Bench) -> Result<Vec<Row>>;
 
 /// By name, in the order of the table.
-pub const GROUPS: [(&str, Group); 5] = [
+pub const GROUPS: [(&str, Group); 6] = [
     ("ingest", ingest::rows),
     ("session", session::rows),
     ("tools", tools::rows),
+    ("mount", mount::rows),
     ("idle", idle::rows),
     ("ceilings", ceilings::rows),
 ];

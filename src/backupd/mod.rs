@@ -24,6 +24,7 @@ mod endpoint;
 mod line;
 mod login;
 mod quota;
+pub mod refusals;
 pub mod sasl;
 pub mod server;
 pub mod service;
@@ -32,6 +33,8 @@ pub mod staging;
 pub mod tls;
 mod verb;
 
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

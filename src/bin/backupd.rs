@@ -29,6 +29,8 @@ use cyrusbackup::types::VirtDomains;
 /// Memory for staged bodies: per connection, and of all connections together.
 const STAGING_MEMORY: u64 = 16 << 20;
 const STAGING_MEMORY_OF_ALL: u64 = 256 << 20;
+/// Disk space for staged bodies of all connections together.
+const STAGING_DISK: u64 = 64 << 30;
 /// A MAILBOX line of five million records.
 const LINE_LIMIT: u64 = 2 << 30;
 /// A second signal does not wait for commands to finish; EX_TEMPFAIL as from C.
@@ -159,6 +161,8 @@ fn settings(config: &Arc<Config>, networked: bool) -> anyhow::Result<Settings> {
         staging_path: config.backup_staging_path.clone(),
         staging_memory: STAGING_MEMORY,
         staging_budget: Arc::new(Budget::new(STAGING_MEMORY_OF_ALL)),
+        staging_disk: Arc::new(Budget::new(STAGING_DISK)),
+        refusals: Default::default(),
         line_limit: LINE_LIMIT,
         services: services(config),
     })

@@ -34,7 +34,7 @@ struct Args {
     /// Where to show it
     dir: PathBuf,
     /// Options with commas between: config=FILE, lock=hold|none, wait=SECONDS, at=TIME,
-    /// layout=eml|maildir, chunks=gz|plain, cache=MEGABYTES, allow_other, uid=N, gid=N,
+    /// layout=eml|maildir, chunks=gz|plain, cache=MEGABYTES, noxattr, allow_other, uid=N, gid=N,
     /// umask=OCTAL, nonempty, foreground, and those of mount(8)
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,

@@ -1,12 +1,12 @@
 //! The walk: which messages of a backup are wanted. The index decides what it can; headers are read
 //! only of what is left, in the order of the data file, each chunk once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Header, Selection, deleted_at};
 use crate::store::walk::Part;
-use crate::store::{Backup, MailboxRow, RecordRow, Result, StoreError};
+use crate::store::{Backup, MailboxRow, MessageRow, RecordRow, Result, StoreError};
 use crate::types::{Guid, Namespace};
 
 /// Fields that a [`Hit`] carries.
@@ -74,6 +74,42 @@ pub fn find(
         }
     }
     Ok(found)
+}
+
+/// Wanted messages that no record of any mailbox names, as far as that can be: a selection that asks
+/// for anything only a record knows wants none of them. Damaged ones come with the reason.
+///
+/// # Errors
+/// What is not about one message.
+pub fn find_unowned(
+    backup: &Backup,
+    selection: &Selection,
+) -> Result<(Vec<MessageRow>, Vec<StoreError>)> {
+    let (mut found, mut damage) = (Vec::new(), Vec::new());
+    if selection.asks_for_records() {
+        return Ok((found, damage));
+    }
+    let mut owned = HashSet::new();
+    for mailbox in backup.index().mailboxes()? {
+        let records = backup.index().records(mailbox.id)?;
+        owned.extend(records.into_iter().map(|record| record.guid));
+    }
+    let mut rows = backup.index().messages()?;
+    rows.retain(|row| !owned.contains(&row.guid) && selection.admits_body(&row.guid, row.size));
+    if !selection.needs_headers() {
+        return Ok((rows, damage));
+    }
+    backup.each_message(rows, Part::Header, &mut |row, octets| {
+        match octets {
+            Ok(octets) if selection.admits_header(&Header::parse(octets)) => {
+                found.push(row.clone());
+            }
+            Ok(_) => {}
+            Err(error) => damage.push(error),
+        }
+        true
+    })?;
+    Ok((found, damage))
 }
 
 fn candidates(backup: &Backup, selection: &Selection, namespace: &Namespace) -> Result<Vec<Hit>> {

@@ -20,7 +20,7 @@ use crate::store::RecordRow;
 use crate::types::Guid;
 
 pub use args::{SelectArgs, SelectError};
-pub use find::{Found, Hit, find};
+pub use find::{Found, Hit, find, find_unowned};
 pub use header::{Field, Header, HeaderTest};
 pub use mailbox::{MailboxPattern, NotAMailbox, deleted_at};
 pub use moment::{Clock, NotATime};
@@ -93,38 +93,37 @@ impl Selection {
 
     /// Nothing is asked for, so every message is wanted.
     pub fn is_everything(&self) -> bool {
-        self.guids.is_empty() && self.asks_for_guids_at_most()
+        let any_size = (self.min_size, self.max_size) == (None, None);
+        self.guids.is_empty() && any_size && !self.needs_headers() && !self.asks_for_records()
     }
 
-    /// Messages are named by their GUIDs and by nothing else.
-    pub fn is_guids_only(&self) -> bool {
-        !self.guids.is_empty() && self.asks_for_guids_at_most()
+    /// Something is asked for that is said of a message in a mailbox only.
+    fn asks_for_records(&self) -> bool {
+        let spans = [self.arrived, self.expunged_at, self.deleted_at];
+        !self.mailboxes.is_empty()
+            || self.uids.is_some()
+            || !self.flags.is_empty()
+            || !spans.iter().all(Span::is_open)
+            || (self.expunged, self.deleted) != (None, None)
     }
 
-    fn asks_for_guids_at_most(&self) -> bool {
-        let spans = [self.arrived, self.sent, self.expunged_at, self.deleted_at];
-        self.mailboxes.is_empty()
-            && self.uids.is_none()
-            && self.headers.is_empty()
-            && self.flags.is_empty()
-            && spans.iter().all(Span::is_open)
-            && (self.min_size, self.max_size) == (None, None)
-            && (self.expunged, self.deleted) == (None, None)
+    fn admits_body(&self, guid: &Guid, size: u64) -> bool {
+        (self.guids.is_empty() || self.guids.contains(guid))
+            && self.min_size.is_none_or(|least| least <= size)
+            && self.max_size.is_none_or(|most| size <= most)
     }
 
     /// All that can be decided about a record by the index alone; `deleted`: since when its mailbox
     /// is.
     fn admits(&self, record: &RecordRow, deleted: Option<i64>) -> bool {
         let size = record.size.unwrap_or(0);
-        (self.guids.is_empty() || self.guids.contains(&record.guid))
+        self.admits_body(&record.guid, size)
             && self
                 .uids
                 .as_ref()
                 .is_none_or(|uids| uids.contains(record.uid))
             && self.arrived.contains(record.internaldate)
             && self.flags.iter().all(|flag| flag.holds(&record.flags))
-            && self.min_size.is_none_or(|least| least <= size)
-            && self.max_size.is_none_or(|most| size <= most)
             && self
                 .expunged
                 .is_none_or(|is| is == record.expunged.is_some())

@@ -188,23 +188,42 @@ fn every_criterion_alone_and_together() {
 #[test]
 fn it_is_known_whether_anything_is_asked_for() {
     let guid = Guid::of(b"").to_string();
-    assert!(selection(&[]).is_everything() && !selection(&[]).is_guids_only());
-    let one = selection(&["--guid", &guid]);
-    assert!(one.is_guids_only() && !one.is_everything());
+    assert!(selection(&[]).is_everything());
     for line in [
-        ["--since", "3d"],
-        ["--uid", "1"],
-        ["--flag", "seen"],
-        ["--max-size", "1"],
-        ["--to", "x"],
+        &["--guid", &guid][..],
+        &["--since", "3d"],
+        &["--uid", "1"],
+        &["--flag", "seen"],
+        &["--max-size", "1"],
+        &["--to", "x"],
+        &["--deleted"],
     ] {
-        let with = [&line[..], &["--guid", &guid]].concat();
-        assert!(
-            !selection(&line).is_everything() && !selection(&with).is_guids_only(),
-            "{line:?}"
-        );
+        assert!(!selection(line).is_everything(), "{line:?}");
     }
-    assert!(!selection(&["--deleted"]).is_everything());
+}
+
+/// Mail 8 is in no mailbox.
+#[test]
+fn what_no_mailbox_knows_can_be_found() {
+    let (_dir, path) = backup();
+    let guid = Guid::of(&mail(8).0);
+    let mut appender = Appender::open(&path, false).unwrap();
+    appender.append_bodies(&[&mail(8)], october(9)).unwrap();
+    appender.commit().unwrap();
+    appender.finish().unwrap();
+    let backup = Backup::open(&path, Lock::Shared { wait: false }).unwrap();
+    for (line, found) in [
+        (&["--from", "joerg8"][..], 1),
+        (&["--guid", &guid.to_string()], 1),
+        (&["--min-size", "1"], 1),
+        (&["--from", "joerg1"], 0),
+        (&["--from", "joerg8", "--not-deleted"], 0),
+        (&["--mailbox", "INBOX"], 0),
+    ] {
+        let (rows, damage) = find_unowned(&backup, &selection(line)).unwrap();
+        assert_eq!((rows.len(), damage.len()), (found, 0), "{line:?}");
+        assert!(rows.iter().all(|row| row.guid == guid));
+    }
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl Backup {
 
 /// Where the header ends, empty line included, looking from `from` on.
 fn header_end(octets: &[u8], from: usize) -> Option<usize> {
-    if from == 0 {
+    if from < 2 {
         for empty in [&b"\r\n"[..], b"\n"] {
             if octets.starts_with(empty) {
                 return Some(empty.len());

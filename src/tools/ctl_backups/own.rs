@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{reconstruct, whole};
+use super::{purge, reconstruct, whole};
+use crate::select::SelectArgs;
 use crate::store::StoreError;
 use crate::store::administer::Administer;
 use crate::tools::Site;
@@ -55,6 +56,12 @@ enum Command {
     Rename(Rename),
     /// Delete backups when the retention is over, or now
     Delete(Delete),
+    /// Take messages out of a backup for good
+    ///
+    /// What the options select is gone afterwards, wherever in the backup it was: octets, records in
+    /// every mailbox, earlier versions of the files. Prints a receipt in JSON. A message that is
+    /// still on the mail server comes back with the next replication: delete it there first.
+    Purge(Box<Purge>),
     /// Keep everything in these backups: compact, delete and purge refuse
     Hold(Hold),
     /// End a hold
@@ -91,7 +98,7 @@ pub(super) struct Rename {
 #[derive(Debug, Args)]
 pub(super) struct Delete {
     /// Whose backups
-    #[arg(value_name = "USER", required_unless_present = "expired")]
+    #[arg(value_name = "USER", required_unless_present_any = ["expired", "list"])]
     pub(super) users: Vec<String>,
     /// At once and for good, not when backup_retention is over
     #[arg(long, conflicts_with_all = ["undo", "expired"])]
@@ -102,13 +109,30 @@ pub(super) struct Delete {
     /// Delete what was marked longer ago than backup_retention; for a nightly run
     #[arg(long, conflicts_with_all = ["undo", "users"])]
     pub(super) expired: bool,
+    /// Show what is marked
+    #[arg(long, conflicts_with_all = ["now", "undo", "users", "expired"])]
+    pub(super) list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Purge {
+    /// Whose backup
+    pub(super) user: String,
+    /// Only say what would be taken out
+    #[arg(short = 'n', long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) select: SelectArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Hold {
     /// Whose backups
-    #[arg(value_name = "USER", required = true)]
+    #[arg(value_name = "USER", required_unless_present = "list")]
     pub(super) users: Vec<String>,
+    /// Show what is on hold
+    #[arg(long, conflicts_with_all = ["users", "reason"])]
+    pub(super) list: bool,
     /// Said to whoever is refused
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     pub(super) reason: String,
@@ -121,7 +145,15 @@ pub(super) struct Users {
     pub(super) users: Vec<String>,
 }
 
-const WORDS: [&str; 6] = ["reconstruct", "move", "rename", "delete", "hold", "unhold"];
+const WORDS: [&str; 7] = [
+    "reconstruct",
+    "move",
+    "rename",
+    "delete",
+    "purge",
+    "hold",
+    "unhold",
+];
 
 /// Whether this command line (without the program's name) has one of our sub-commands.
 pub fn is_meant(words: &[OsString]) -> bool {
@@ -142,6 +174,12 @@ pub fn run(line: &Line, site: &Site, terminal: &mut Terminal<'_>) -> io::Result<
         site,
         administer: Administer {
             catalog: site.catalog.clone(),
+            partitions: site
+                .config
+                .backup_partitions
+                .iter()
+                .map(|(_, path)| path.clone())
+                .collect(),
             full_hash: site.config.fulldirhash,
             wait: line.wait,
         },
@@ -151,6 +189,7 @@ pub fn run(line: &Line, site: &Site, terminal: &mut Terminal<'_>) -> io::Result<
         Command::Move(args) => whole::relocate(&work, args, terminal),
         Command::Rename(args) => whole::rename(&work, args, terminal),
         Command::Delete(args) => whole::delete(&work, args, terminal),
+        Command::Purge(args) => purge::run(&work, args, terminal),
         Command::Hold(args) => whole::hold(&work, args, terminal),
         Command::Unhold(args) => whole::unhold(&work, args, terminal),
     }?;
