@@ -14,12 +14,12 @@ use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
 use super::hash::FileHash;
 use super::index::{Index, MessageRow, SieveRow, State};
-use super::layout;
 use super::lock::is_at;
 use super::member::MemberReader;
 use super::rebuild::{Report, Source, Terms, rebuild};
 use super::rewrite::swap;
 use super::scan::{Visitor, scan};
+use super::{layout, recover};
 use crate::csync::command::Apply;
 use crate::types::Guid;
 
@@ -74,6 +74,20 @@ impl Backup {
                 return Ok(Backup::over(data, index?, length));
             }
         }
+    }
+
+    /// Makes an empty data file with its index, which must not be there yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`].
+    pub fn create(path: &Path) -> Result<()> {
+        recover::create_private(path).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => StoreError::Exists {
+                path: path.to_owned(),
+            },
+            _ => StoreError::io(path)(source),
+        })?;
+        Index::open_for_write(&layout::index(path)).map(drop)
     }
 
     /// Opens the backup as it was at `time` (unix seconds): what the lines said until then, from

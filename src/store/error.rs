@@ -16,6 +16,12 @@ pub enum StoreError {
         /// The data file, or the key that was looked up.
         what: PathBuf,
     },
+    /// There is such a data file already.
+    #[error("Mailbox already exists")]
+    Exists {
+        /// The data file.
+        path: PathBuf,
+    },
     /// Another process or connection holds the lock on the data file.
     #[error("Mailbox is locked")]
     Locked {
@@ -135,6 +141,7 @@ impl StoreError {
     pub fn detail(&self) -> String {
         match self {
             StoreError::Missing { what } => format!("{} does not exist", what.display()),
+            StoreError::Exists { path } => format!("{} exists already", path.display()),
             StoreError::Locked { path } => {
                 format!("{} is locked by another process", path.display())
             }

@@ -20,6 +20,7 @@ fn documented_and_tested() {
         "damage.rs",
         "find.rs",
         "restore.rs",
+        "whole_files.rs",
     ]
     .map(|name| format!("cli/{name}"));
     let service = ["security.rs"].map(|name| format!("service/{name}"));
