@@ -34,6 +34,8 @@ pub mod tls;
 mod verb;
 
 #[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
 mod server_tests;
 #[cfg(test)]
 mod session_tests;

@@ -157,8 +157,8 @@ impl Script {
         let what = match (kind, child) {
             (0, _) => {
                 let name = format!("{folder}/{}", self.word());
-                imap.create(&name);
-                format!("create {name}")
+                let done = imap.attempt(&format!("CREATE \"{name}\"")).map(drop);
+                format!("create {name}: {done:?}")
             }
             (1..=4, _) => {
                 let count = self.rng.within(1, 5);
@@ -206,8 +206,9 @@ impl Script {
                 format!("expunge {uids} in {folder}")
             }
             (11, Some(child)) => {
-                imap.rename(&child, &fresh);
-                format!("rename {child} to {fresh}")
+                let rename = format!("RENAME \"{child}\" \"{fresh}\"");
+                let done = imap.attempt(&rename).map(drop);
+                format!("rename {child} to {fresh}: {done:?}")
             }
             (12 | 13, Some(child)) => {
                 drop(imap);
@@ -231,8 +232,9 @@ impl Script {
                 format!("rename across owners {from} to {to}: {done:?}")
             }
             (14, Some(child)) => {
-                imap.delete(&child);
-                format!("delete {child}")
+                // Refused where it has children.
+                let done = imap.attempt(&format!("DELETE \"{child}\"")).map(drop);
+                format!("delete {child}: {done:?}")
             }
             (15, _) => {
                 drop(imap);

@@ -41,6 +41,10 @@ pub(crate) fn on_server(world: &World) -> MailState {
                 Some(rest) => format!("user/{user}{rest}"),
                 None => name,
             };
+            // LSUB leaves out some mailboxes that are gone, and keeps others.
+            if !names_of(&state).contains(&internal(&name)) {
+                continue;
+            }
             state.put(
                 format!("{user} subscribes {}", internal(&name)),
                 String::new(),
@@ -79,6 +83,15 @@ pub(crate) fn on_server(world: &World) -> MailState {
         }
     }
     state
+}
+
+/// The mailboxes told so far.
+fn names_of(state: &MailState) -> Vec<String> {
+    let names = state
+        .0
+        .keys()
+        .filter_map(|key| key.strip_suffix(" uidvalidity"));
+    names.map(str::to_owned).collect()
 }
 
 fn mailbox(
@@ -214,7 +227,7 @@ pub(crate) fn held(world: &World) -> MailState {
         let Some(backup) = open(&key) else { continue };
         mailboxes(&mut state, &backup, user);
         for row in backup.index().subscriptions().expect("subscriptions") {
-            if row.unsubscribed.is_none() {
+            if row.unsubscribed.is_none() && names_of(&state).contains(&row.mboxname) {
                 state.put(format!("{user} subscribes {}", row.mboxname), String::new());
             }
         }
