@@ -44,10 +44,12 @@ check:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --test tidy
 
-# The long forms of some tests: 300 actions with each client, 500 kills.
+# The long forms of some tests: 300 actions with each client, 500 kills, a user of 3,000 messages lost
+# and restored.
 soak: test-packages
 	SOAK=1 $(CARGO) test --locked --no-fail-fast --test end_to_end script_ -- --test-threads=1
 	SOAK=1 $(CARGO) test --locked --no-fail-fast --test crash
+	RESTORE_MESSAGES=3000 $(CARGO) test --locked --test restore round_trip
 
 # One minute of fuzzing, shared by all targets; works with the stable toolchain.
 fuzz-smoke:

@@ -491,6 +491,10 @@ fn hold_delete_and_what_they_say_to_each_other() {
     ok(&place, "ctl_backups unhold carol");
     assert!(ok(&place, "ctl_backups unhold carol").contains("was not on hold"));
 
+    ok(&place, "ctl_backups hold carol");
+    refused(&place, "ctl_backups -F compact carol", 75, "on hold");
+    ok(&place, "ctl_backups unhold carol");
+
     // Marked, taken back, marked again; then time goes by.
     ok(&place, "ctl_backups delete carol");
     assert!(ok(&place, "ctl_backups delete --undo carol").contains("it stays"));
