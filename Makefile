@@ -6,7 +6,7 @@ CARGO ?= cargo
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 BINARIES = backupd ctl_backups cyr_backup restore mount-cyrusbackup
 
-.PHONY: all build demo test test-packages bench check fuzz-smoke install uninstall clean
+.PHONY: all build demo figures test test-packages bench check soak fuzz-smoke install uninstall clean
 
 all: build
 
@@ -24,7 +24,8 @@ test: test-packages
 # Where packages cannot be installed, the tests that need them say so and are left out; with CI set they fail.
 test-packages:
 	@contrib/setup/toolchain.sh
-	@contrib/setup/packages.sh build cyrus mount || [ -z "$$CI" ]
+	@contrib/setup/packages.sh build cyrus mount newer || [ -z "$$CI" ]
+	@contrib/setup/newer-cyrus.sh trixie sid || [ -z "$$CI" ]
 
 # Beside C's programs, in one table: make bench [SIZE=small|full] [ONLY=name] [RUNS=5] [JSON=file].
 SIZE ?= small
@@ -32,30 +33,46 @@ bench: test-packages
 	$(CARGO) bench --locked --bench system -- --size $(SIZE) $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) \
 		$(if $(JSON),--json $(abspath $(JSON)))
 
+# The mount against ext4, C, restic and borg: figures of this machine. FIGURES=megabytes.
+figures:
+	@contrib/setup/packages.sh mount bench cyrus
+	FIGURES=$(or $(FIGURES),1000) $(CARGO) test --release --locked --test mount-tests figures -- --nocapture
+
 check:
 	@contrib/setup/toolchain.sh
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --test tidy
 
-# Some seconds for each fuzz target; needs a nightly toolchain and cargo-fuzz.
+# The long forms of some tests: 300 actions with each client, 500 kills, a user of 3,000 messages lost
+# and restored.
+soak: test-packages
+	SOAK=1 $(CARGO) test --locked --no-fail-fast --test end_to_end script_ -- --test-threads=1
+	SOAK=1 $(CARGO) test --locked --no-fail-fast --test crash
+	RESTORE_MESSAGES=3000 $(CARGO) test --locked --test restore round_trip
+
+# One minute of fuzzing, shared by all targets; works with the stable toolchain.
 fuzz-smoke:
-	@command -v cargo-fuzz >/dev/null || { echo "fuzz-smoke: cargo install cargo-fuzz" >&2; exit 1; }
-	for target in $$($(CARGO) +nightly fuzz list); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=20 -rss_limit_mb=1024 || exit 1; \
-	done
+	@contrib/setup/toolchain.sh
+	@contrib/fuzz/run.sh 60
 
 install:
 	@for binary in $(BINARIES); do [ -x "$(TARGET)/release/$$binary" ] || { echo "install: run make first" >&2; exit 1; }; done
 	install -d "$(DESTDIR)$(PREFIX)/sbin" "$(DESTDIR)/sbin"
 	install -m 755 $(BINARIES:%=$(TARGET)/release/%) "$(DESTDIR)$(PREFIX)/sbin"
+	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)$(PREFIX)/share/doc/cyrusbackup"
+	for unit in cyrus-backupd.socket cyrus-backupd.service; do \
+		sed 's,/usr/local,$(PREFIX),g' contrib/systemd/$$unit >"$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit" || exit 1; \
+	done
+	install -m 644 README.md contrib/cyrus/cyrus.conf.example "$(DESTDIR)$(PREFIX)/share/doc/cyrusbackup"
 	# mount(8) looks for its helpers in /sbin only.
 	ln -sfn "$(PREFIX)/sbin/mount-cyrusbackup" "$(DESTDIR)/sbin/mount.cyrusbackup"
 	# `mount -o remount` and `-t fuse.cyrusbackup` look here.
 	ln -sfn "$(PREFIX)/sbin/mount-cyrusbackup" "$(DESTDIR)/sbin/mount.fuse.cyrusbackup"
 
 uninstall:
-	rm -f $(BINARIES:%="$(DESTDIR)$(PREFIX)/sbin/%") "$(DESTDIR)/sbin/mount.cyrusbackup" "$(DESTDIR)/sbin/mount.fuse.cyrusbackup"
+	rm -rf "$(DESTDIR)$(PREFIX)/share/doc/cyrusbackup"
+	rm -f $(BINARIES:%="$(DESTDIR)$(PREFIX)/sbin/%") "$(DESTDIR)$(PREFIX)/lib/systemd/system/cyrus-backupd.socket" "$(DESTDIR)$(PREFIX)/lib/systemd/system/cyrus-backupd.service" "$(DESTDIR)/sbin/mount.cyrusbackup" "$(DESTDIR)/sbin/mount.fuse.cyrusbackup"
 
 clean:
 	$(CARGO) clean

@@ -175,6 +175,23 @@ fn extended_attributes_tell_what_cyrus_knows() {
 }
 
 #[test]
+fn noxattr_shows_none() {
+    if !can_mount() {
+        return;
+    }
+    let carol = fixture("carol");
+    let mount = Mount::new(&carol.spec(), "noxattr");
+    assert_eq!(
+        xattr(&mount.join("mailboxes/INBOX/1.eml"), "user.cyrus.guid"),
+        None
+    );
+    assert_eq!(
+        xattr(&mount.join("mailboxes/INBOX/3.eml"), "user.cyrus.guid"),
+        None
+    );
+}
+
+#[test]
 fn the_file_system_itself() {
     if !can_mount() {
         return;

@@ -203,14 +203,22 @@ fn a_maildir_is_read_by_mutt_and_python() {
         assert_eq!(said, "['message 0 S', 'message 2 F'] ['Copy']\n");
     }
     if has("mutt") && has("script") {
-        // Without a terminal mutt would send mail instead of reading it.
-        let command =
-            "timeout 60 mutt -n -F /dev/null -R -e 'set folder=/' -e 'push <exit>' -f \"$MAILDIR\"";
+        // mutt wants a terminal, and script(1) is one; it asks no question if its own folder is there.
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("Mail")).unwrap();
+        let command = format!(
+            "timeout 60 mutt -n -F /dev/null -R -e \"set index_format='%s/%Z/'\" -e 'push <exit>' -f {}",
+            maildir.display()
+        );
         let mutt = sh(Command::new("script")
-            .args(["-qec", command, "/dev/null"])
-            .env("MAILDIR", &maildir)
-            .env("TERM", "xterm"));
-        assert!(!mutt.contains("not a mailbox"), "{mutt}");
+            .args(["-qec", &command, "/dev/null"])
+            .stdin(std::process::Stdio::null())
+            .env("HOME", home.path())
+            .env("TERM", "vt100"));
+        assert!(
+            mutt.contains("message 0/") && mutt.contains("message 2/"),
+            "{mutt}"
+        );
     }
 }
 

@@ -12,6 +12,7 @@ pub mod config;
 pub mod csync;
 pub mod csync_client;
 pub mod fs;
+pub mod log;
 pub mod restore;
 pub mod sasl;
 pub mod select;

@@ -22,6 +22,8 @@ mod damage;
 mod differences;
 #[path = "cli/find.rs"]
 mod find;
+#[path = "cli/killed.rs"]
+mod killed;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "cli/purge.rs"]
@@ -34,3 +36,5 @@ mod restore;
 mod rig;
 #[path = "cli/samples.rs"]
 mod samples;
+#[path = "cli/whole_files.rs"]
+mod whole_files;

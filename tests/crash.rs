@@ -27,6 +27,8 @@ use rig::{
 const MESSAGES: usize = 2000;
 const FOLDERS: usize = 10;
 const KILLS: usize = 50;
+/// With SOAK=1.
+const MANY_KILLS: usize = 500;
 const KILLS_A_BACKUP: usize = 5;
 
 #[test]
@@ -42,8 +44,12 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     fill(&source, seed);
     let whole = octets_of_a_whole_sync(cyrus, &source, &proxy);
 
+    let wanted = match std::env::var_os("SOAK") {
+        Some(_) => MANY_KILLS,
+        None => KILLS,
+    };
     let mut kills = 0;
-    while kills < KILLS {
+    while kills < wanted {
         let mut crashing = Crashing::new(
             cyrus,
             &source,

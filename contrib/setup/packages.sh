@@ -1,13 +1,19 @@
 #!/bin/sh
 # Installs Debian packages that are missing: packages.sh SET...
 #   build   what compiling needs          cyrus   the real Cyrus and SASL, for demo and tests
+#   newer   what newer-cyrus.sh needs
 #   mount   what mounting and the everyday programs on a mount need
+#   fuzz    a C++ compiler, for libFuzzer
+#   bench   what a mount is measured against
 # Starts none of their services. Exit 1, with the command to type, where it may not or cannot install.
 set -eu
 
 build="gcc libc6-dev ca-certificates"
 cyrus="cyrus-imapd cyrus-replication cyrus-admin cyrus-clients sasl2-bin libsasl2-2 libsasl2-modules libsasl2-modules-db python3"
-mount="fuse3 mount rsync tar gzip diffutils attr"
+newer="debootstrap util-linux strace"
+mount="fuse3 mount rsync tar gzip diffutils attr cpio libarchive-tools mutt python3 restic"
+bench="borgbackup restic"
+fuzz="g++"
 
 wanted=
 for set in "$@"; do
@@ -15,7 +21,10 @@ for set in "$@"; do
         build) wanted="$wanted $build" ;;
         cyrus) wanted="$wanted $cyrus" ;;
         mount) wanted="$wanted $mount" ;;
-        *) echo "packages.sh: there is no set $set (build, cyrus, mount)" >&2; exit 64 ;;
+        fuzz) wanted="$wanted $fuzz" ;;
+        newer) wanted="$wanted $newer" ;;
+        bench) wanted="$wanted $bench" ;;
+        *) echo "packages.sh: there is no set $set (build, cyrus, newer, mount, bench, fuzz)" >&2; exit 64 ;;
     esac
 done
 

@@ -6,8 +6,10 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::line::Line;
+use super::refusals::Refusals;
 use super::service::Service;
 use super::session::{Next, OUTPUT_LIMIT, Settings, compress};
 use super::staging::{Arrival, Staging};
@@ -31,6 +33,12 @@ pub(crate) struct Commands {
     staging: Staging,
     service: Box<dyn Service>,
     mailbox_line_limit: u64,
+    staging_limit: u64,
+    /// Octets that came since the staging was empty.
+    staged: u64,
+    settings: Arc<Settings>,
+    /// Wait so long before the reply leaves.
+    delay: Duration,
     /// The first word of the line is one we know.
     known: bool,
     /// The reply to this line is settled; its text is no longer kept.
@@ -43,12 +51,20 @@ impl Commands {
     pub(crate) fn new(settings: &Arc<Settings>) -> Commands {
         let path = settings.staging_path.clone();
         let budget = Arc::clone(&settings.staging_budget);
+        let disk = Arc::clone(&settings.staging_disk);
         Commands {
-            fragmenter: Fragmenter::new(Limits::default()),
+            fragmenter: Fragmenter::new(Limits {
+                token: settings.token_limit,
+                ..Limits::default()
+            }),
             line: Line::new(path.clone()),
-            staging: Staging::new(path, settings.staging_memory, budget),
+            staging: Staging::new(path, settings.staging_memory, budget, disk),
+            settings: Arc::clone(settings),
+            delay: Duration::ZERO,
             service: (settings.services)(),
             mailbox_line_limit: settings.line_limit,
+            staging_limit: settings.staging_limit,
+            staged: 0,
             known: false,
             settled: None,
             active: false,
@@ -85,6 +101,11 @@ impl Commands {
                 }
             }
         }
+    }
+
+    /// How long the replies so far shall wait; asked once.
+    pub(crate) fn take_delay(&mut self) -> Duration {
+        std::mem::take(&mut self.delay)
     }
 
     pub(crate) fn idle(&mut self) {
@@ -132,9 +153,29 @@ impl Commands {
         if !starts_with(self.line.head(), b"APPLY MESSAGE ") {
             let text = "file literal outside of APPLY MESSAGE".to_owned();
             self.settle(Reply::No(Code::BadParameters, text));
+        } else if self.is_too_much(file.size) {
+            let text = "Too much is staged on this connection".to_owned();
+            tracing::warn!(
+                "more than backup_staging_limit is staged: refusing {}",
+                file.guid
+            );
+            self.settle(Reply::No(Code::MailboxLocked, text));
         } else if let Err(error) = self.staging.begin(file.guid, file.partition, file.size) {
             self.storage_failed(&error);
         }
+    }
+
+    /// Counts a body, unless it would be above the limit.
+    fn is_too_much(&mut self, size: u64) -> bool {
+        if self.staging.is_empty() {
+            self.staged = 0;
+        }
+        let staged = self.staged.saturating_add(size);
+        let is_too_much = self.staging_limit > 0 && staged > self.staging_limit;
+        if !is_too_much {
+            self.staged = staged;
+        }
+        is_too_much
     }
 
     fn file_end(&mut self) {
@@ -197,10 +238,16 @@ impl Commands {
         };
         let answer = match command {
             Command::Noop => Reply::Ok("Noop completed".to_owned()),
-            Command::Get(get) => noted(self.service.get(get, out), &text),
+            Command::Get(get) => {
+                let reply = noted(self.service.get(get, out), &text);
+                self.delay += slowed(&self.settings.refusals, &reply, &text);
+                reply
+            }
             Command::Apply(apply) => {
                 let service = self.service.as_mut();
-                noted(carry_out(service, &mut self.staging, apply, out), &text)
+                let reply = noted(carry_out(service, &mut self.staging, apply, out), &text);
+                self.delay += slowed(&self.settings.refusals, &reply, &text);
+                reply
             }
             Command::Restart => {
                 let answer = self.service.restart();
@@ -262,6 +309,16 @@ fn noted(reply: Reply, text: &[u8]) -> Reply {
         _ => tracing::warn!("refused {code} {no}: {head}"),
     }
     reply
+}
+
+/// How long a reply waits, because its command is refused again and again.
+fn slowed(refusals: &Refusals, reply: &Reply, text: &[u8]) -> Duration {
+    match reply {
+        Reply::Ok(_) => refusals.done(text),
+        Reply::No(Code::MailboxNonexistent, _) => {}
+        _ => return refusals.refused(text),
+    }
+    Duration::ZERO
 }
 
 /// A line that does not parse is `BAD`, one that parses into nonsense is a `NO` the client knows.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::auth::Shield;
 use super::channel::Channel;
 use super::endpoint::{Accepted, Stream};
+use super::server::Order;
 use super::session::{Next, Session, Settings, Step};
 
 /// Read buffer of a peer that says little, and of one that sends mail.
@@ -32,12 +33,12 @@ pub(crate) struct Patience {
     pub(crate) quiet: Duration,
 }
 
-/// Serves until the peer leaves, breaks a limit, or `stop` becomes true.
+/// Serves until the peer leaves, breaks a limit, or the order is to stop.
 pub(crate) async fn serve(
     Accepted { stream, peer, tls }: Accepted,
     settings: Arc<Settings>,
     patience: Patience,
-    stop: watch::Receiver<bool>,
+    order: watch::Receiver<Order>,
 ) {
     let login_by = Instant::now() + patience.login;
     let session = Session::new(Arc::clone(&settings), peer);
@@ -45,7 +46,7 @@ pub(crate) async fn serve(
     let mut wire = Wire {
         stream,
         settings,
-        stop,
+        order,
         patience,
         login_by,
         quiet: false,
@@ -76,16 +77,16 @@ pub(crate) async fn serve(
 }
 
 /// Ready when the server stops.
-pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+async fn stopped(order: &mut watch::Receiver<Order>) {
     // An error means that the server is gone, which is a stop as well.
-    let _ = stop.wait_for(|stop| *stop).await;
+    let _ = order.wait_for(|order| *order == Order::Stop).await;
 }
 
 /// The side of the socket.
 struct Wire {
     stream: Box<dyn Stream>,
     settings: Arc<Settings>,
-    stop: watch::Receiver<bool>,
+    order: watch::Receiver<Order>,
     patience: Patience,
     login_by: Instant,
     /// The session knows that nothing came for a while.
@@ -153,7 +154,7 @@ impl Wire {
         work.make_room(self.quiet);
         tokio::select! {
             biased;
-            () = stopped(&mut self.stop) => Ok(Event::Stop),
+            () = stopped(&mut self.order) => Ok(Event::Stop),
             read = self.stream.read_buf(&mut work.input) => match read? {
                 0 => Ok(Event::Eof),
                 _ => Ok(Event::Bytes),
@@ -170,15 +171,19 @@ impl Wire {
             if !step.delay.is_zero() {
                 tokio::select! {
                     () = sleep(step.delay) => {}
-                    () = stopped(&mut self.stop) => {}
+                    () = stopped(&mut self.order) => {}
                 }
             }
             self.write(work).await?;
             let hands_over = matches!(step.next, Next::Close | Next::StartTls);
-            if hands_over || work.is_done() || *self.stop.borrow() {
+            if hands_over || work.is_done() || self.is_stopping() {
                 return Ok(step.next);
             }
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.order.borrow() == Order::Stop
     }
 
     /// The TLS handshake, then the banner.
@@ -197,7 +202,7 @@ impl Wire {
                 done.map_err(|_| io::Error::other("no TLS handshake in time"))?
                     .map_err(|error| io::Error::new(error.kind(), format!("TLS: {error}")))?
             }
-            () = stopped(&mut self.stop) => return Err(io::ErrorKind::Interrupted.into()),
+            () = stopped(&mut self.order) => return Err(io::ErrorKind::Interrupted.into()),
         };
         self.stream = stream;
         work.secured(shield);
@@ -212,9 +217,9 @@ impl Wire {
             true => self.login_by.max(Instant::now() + FAREWELL),
             false => Instant::now() + self.patience.idle,
         };
-        let stop = &mut self.stop;
+        let order = &mut self.order;
         let farewell = async {
-            stopped(stop).await;
+            stopped(order).await;
             sleep(FAREWELL).await;
         };
         let all = async {

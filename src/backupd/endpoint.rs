@@ -1,16 +1,20 @@
-//! Where the server listens: parsing `--listen`, binding, accepting.
+//! Where the server listens: parsing `--listen`, binding or inheriting, accepting.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockaddrLike, SockaddrStorage, getsockname, getsockopt, setsockopt, sockopt,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::master::{Master, Taken};
 use super::session::Peer;
 
 /// Argument of `--listen`.
@@ -39,8 +43,10 @@ enum Kind {
     Tcp(TcpListener),
     Unix {
         listener: UnixListener,
-        path: PathBuf,
+        /// Removed at the end, when we made it.
+        path: Option<PathBuf>,
     },
+    Master(Taken),
 }
 
 /// What a session needs of a socket.
@@ -94,12 +100,61 @@ impl Listener {
                 Ok(Listener {
                     kind: Kind::Unix {
                         listener,
-                        path: path.clone(),
+                        path: Some(path.clone()),
                     },
                     name,
                     tls: false,
                 })
             }
+        }
+    }
+
+    /// A listening socket that systemd opened.
+    pub fn from_fd(socket: OwnedFd) -> io::Result<Listener> {
+        if !getsockopt(&socket, sockopt::AcceptConn)? {
+            let text = "the socket does not listen; for one process per connection use -X";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let name = local_name(&socket);
+        let kind = match is_unix(&socket)? {
+            true => {
+                let listener = std::os::unix::net::UnixListener::from(socket);
+                listener.set_nonblocking(true)?;
+                let listener = UnixListener::from_std(listener)?;
+                Kind::Unix {
+                    listener,
+                    path: None,
+                }
+            }
+            false => {
+                let listener = std::net::TcpListener::from(socket);
+                listener.set_nonblocking(true)?;
+                Kind::Tcp(TcpListener::from_std(listener)?)
+            }
+        };
+        Ok(Listener {
+            kind,
+            name,
+            tls: false,
+        })
+    }
+
+    /// The socket of Cyrus' master.
+    pub fn from_master(master: Master) -> io::Result<Listener> {
+        let taken = master.start()?;
+        Ok(Listener {
+            name: local_name(&taken.socket),
+            kind: Kind::Master(taken),
+            tls: false,
+        })
+    }
+
+    /// Peers of the network come here, and must log in.
+    pub fn is_networked(&self) -> bool {
+        match &self.kind {
+            Kind::Tcp(_) => true,
+            Kind::Unix { .. } => false,
+            Kind::Master(taken) => !is_unix(&taken.socket).unwrap_or(false),
         }
     }
 
@@ -113,32 +168,79 @@ impl Listener {
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.kind {
             Kind::Tcp(listener) => listener.local_addr().ok(),
-            Kind::Unix { .. } => None,
+            Kind::Unix { .. } | Kind::Master(_) => None,
         }
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
-        match &self.kind {
-            Kind::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                setsockopt(&stream, sockopt::KeepAlive, &true)?;
-                let peer = Peer::Address(canonical(address));
-                Ok(Accepted {
-                    stream: Box::new(stream),
-                    peer,
-                    tls: self.tls,
-                })
-            }
-            Kind::Unix { listener, .. } => {
-                let (stream, _) = listener.accept().await?;
-                Ok(Accepted {
-                    stream: Box::new(stream),
-                    peer: Peer::Trusted,
-                    tls: false,
-                })
+    /// Takes no more connections. With a master, one may have been taken already, and must not get lost:
+    /// accept until there are none. True when that is now.
+    pub(crate) fn end(&mut self) -> bool {
+        match &mut self.kind {
+            Kind::Tcp(_) | Kind::Unix { .. } => true,
+            Kind::Master(taken) => {
+                taken.end();
+                false
             }
         }
+    }
+
+    /// The next connection; `None` when there will be no more. A peer that is gone again already is no
+    /// error of the socket.
+    pub(crate) async fn accept(&mut self) -> io::Result<Option<Accepted>> {
+        loop {
+            let accepted = match &mut self.kind {
+                Kind::Tcp(listener) => tcp(listener.accept().await?.0, self.tls),
+                Kind::Unix { listener, .. } => Ok(unix(listener.accept().await?.0)),
+                Kind::Master(taken) => match taken.next().await {
+                    None => return Ok(None),
+                    Some(socket) => inherited(socket, self.tls),
+                },
+            };
+            match accepted {
+                Ok(accepted) => return Ok(Some(accepted)),
+                Err(error) => tracing::debug!("{}: a peer left at once: {error}", self.name),
+            }
+        }
+    }
+}
+
+fn inherited(socket: OwnedFd, tls: bool) -> io::Result<Accepted> {
+    if is_unix(&socket)? {
+        let stream = std::os::unix::net::UnixStream::from(socket);
+        stream.set_nonblocking(true)?;
+        return Ok(unix(UnixStream::from_std(stream)?));
+    }
+    let stream = std::net::TcpStream::from(socket);
+    stream.set_nonblocking(true)?;
+    tcp(TcpStream::from_std(stream)?, tls)
+}
+
+fn tcp(stream: TcpStream, tls: bool) -> io::Result<Accepted> {
+    let peer = Peer::Address(canonical(stream.peer_addr()?));
+    stream.set_nodelay(true)?;
+    setsockopt(&stream, sockopt::KeepAlive, &true)?;
+    let stream = Box::new(stream);
+    Ok(Accepted { stream, peer, tls })
+}
+
+fn unix(stream: UnixStream) -> Accepted {
+    Accepted {
+        stream: Box::new(stream),
+        peer: Peer::Trusted,
+        tls: false,
+    }
+}
+
+fn is_unix(socket: &OwnedFd) -> io::Result<bool> {
+    let address = getsockname::<SockaddrStorage>(socket.as_raw_fd())?;
+    Ok(address.family() == Some(AddressFamily::Unix))
+}
+
+/// For the log.
+fn local_name(socket: &OwnedFd) -> String {
+    match getsockname::<SockaddrStorage>(socket.as_raw_fd()) {
+        Ok(address) => address.to_string(),
+        Err(_) => format!("descriptor {}", socket.as_raw_fd()),
     }
 }
 
@@ -159,7 +261,10 @@ impl fmt::Display for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Kind::Unix { path, .. } = &self.kind {
+        if let Kind::Unix {
+            path: Some(path), ..
+        } = &self.kind
+        {
             // Gone already, or not ours to remove: the next start copes with both.
             let _ = std::fs::remove_file(path);
         }

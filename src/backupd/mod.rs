@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! server      listens, counts, stops                                             (async)
+//! endpoint    sockets: our own, systemd's, those of master(8)                     (async)
 //! connection  one small task per peer: read, hand over, write                    (async)
 //! tls         the handshake, from the certificates of imapd.conf                 (async)
 //! channel     COMPRESS DEFLATE, or nothing, around a session                     (bytes in, bytes out)
@@ -23,7 +24,9 @@ mod deflate;
 mod endpoint;
 mod line;
 mod login;
+pub mod master;
 mod quota;
+pub mod refusals;
 pub mod sasl;
 pub mod server;
 pub mod service;
@@ -32,6 +35,8 @@ pub mod staging;
 pub mod tls;
 mod verb;
 
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

@@ -14,6 +14,8 @@ pub(crate) struct Quota {
 #[derive(Default)]
 struct Counts {
     all: usize,
+    /// There was one.
+    ever: bool,
     addresses: HashMap<IpAddr, usize>,
 }
 
@@ -48,10 +50,17 @@ impl Quota {
             *used += 1;
         }
         counts.all += 1;
+        counts.ever = true;
         Ok(Place {
             quota: Arc::clone(self),
             address,
         })
+    }
+
+    /// There were connections, and now there are none.
+    pub(crate) fn is_idle(&self) -> bool {
+        let counts = self.lock();
+        counts.all == 0 && counts.ever
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {

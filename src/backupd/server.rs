@@ -1,17 +1,14 @@
 //! Accepts connections, counts them, and stops gracefully.
-//!
-//! systemd and master(8) sockets will be further kinds of [`Listener`]; the sessions stay as they are.
 
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::connection::{self, Patience, stopped};
+use super::connection::{self, Patience};
 use super::endpoint::Accepted;
 pub use super::endpoint::{Endpoint, InvalidEndpoint, Listener};
 use super::quota::Quota;
@@ -20,6 +17,8 @@ pub use super::session::{Peer, Session, Settings};
 
 /// Pause after a failed accept (out of descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often an idle server looks whether it may go.
+const RETIRE_LOOK: Duration = Duration::from_secs(1);
 
 /// What peers may cost.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +33,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Without a byte, until a session lets go of locks and memory.
     pub quiet: Duration,
+    /// Without any connection, until the server ends; `None` = never.
+    pub retire: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -44,19 +45,31 @@ impl Default for Limits {
             login: Duration::from_secs(60),
             idle: Duration::from_secs(1800),
             quiet: Duration::from_secs(5),
+            retire: None,
         }
     }
 }
 
-/// Serves all `listeners` until `shutdown` is ready; then every session finishes its command and is
-/// closed. Returns when all are gone.
+/// What the server shall do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Take connections.
+    Serve,
+    /// Take no more; those that are open go on to their end.
+    Drain,
+    /// Every session finishes the command at hand and is closed.
+    Stop,
+}
+
+/// Serves all `listeners` until ordered otherwise, or until none of them gives any more connections.
+/// Returns when all sessions are over.
 pub async fn run(
     listeners: Vec<Listener>,
     settings: Arc<Settings>,
     limits: Limits,
-    shutdown: impl Future<Output = ()>,
+    mut orders: watch::Receiver<Order>,
 ) {
-    let (stop, stopped) = watch::channel(false);
+    let (pass_on, order) = watch::channel(*orders.borrow_and_update());
     // Each task holds a sender; `recv` ends when the last is dropped.
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
     let quota = Quota::new(limits.connections, limits.per_address);
@@ -66,15 +79,52 @@ pub async fn run(
             settings: Arc::clone(&settings),
             limits,
             quota: Arc::clone(&quota),
-            stop: stopped.clone(),
+            order: order.clone(),
             alive: alive.clone(),
         };
         tokio::spawn(acceptor.run());
     }
     drop(alive);
-    shutdown.await;
-    stop.send_replace(true);
-    let _ = all_gone.recv().await;
+    let retired = retired(&quota, limits.retire);
+    tokio::pin!(retired);
+    let mut serving = true;
+    loop {
+        tokio::select! {
+            _ = all_gone.recv() => return,
+            changed = orders.changed(), if *order.borrow() != Order::Stop => {
+                // Whoever gave orders is gone: that is the end as well.
+                let new = changed.map_or(Order::Stop, |()| *orders.borrow_and_update());
+                pass_on.send_replace(new);
+            }
+            () = &mut retired, if serving => {
+                serving = false;
+                pass_on.send_if_modified(|order| {
+                    let serves = *order == Order::Serve;
+                    if serves {
+                        *order = Order::Drain;
+                    }
+                    serves
+                });
+            }
+        }
+    }
+}
+
+/// Ready when there was a connection once and for `after` there was none.
+async fn retired(quota: &Quota, after: Option<Duration>) {
+    let Some(after) = after else {
+        return std::future::pending().await;
+    };
+    let mut idle_since = None;
+    loop {
+        sleep(RETIRE_LOOK.min(after)).await;
+        match (quota.is_idle(), idle_since) {
+            (false, _) => idle_since = None,
+            (true, None) => idle_since = Some(Instant::now()),
+            (true, Some(since)) if since.elapsed() >= after => return,
+            (true, Some(_)) => {}
+        }
+    }
 }
 
 /// Serves one peer on an open stream (standard input and output, a test's pipe).
@@ -83,24 +133,16 @@ pub async fn serve_one<S>(
     peer: Peer,
     settings: Arc<Settings>,
     limits: Limits,
-    shutdown: impl Future<Output = ()>,
+    orders: watch::Receiver<Order>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
 {
-    let (stop, stopped) = watch::channel(false);
     let accepted = Accepted {
         stream: Box::new(stream),
         peer,
         tls: false,
     };
-    let served = connection::serve(accepted, settings, limits.patience(), stopped);
-    tokio::pin!(served);
-    tokio::select! {
-        () = &mut served => return,
-        () = shutdown => {}
-    }
-    stop.send_replace(true);
-    served.await;
+    connection::serve(accepted, settings, limits.patience(), orders).await;
 }
 
 impl Limits {
@@ -118,19 +160,26 @@ struct Acceptor {
     settings: Arc<Settings>,
     limits: Limits,
     quota: Arc<Quota>,
-    stop: watch::Receiver<bool>,
+    order: watch::Receiver<Order>,
     alive: mpsc::Sender<()>,
 }
 
 impl Acceptor {
-    async fn run(self) {
-        let mut stop = self.stop.clone();
+    async fn run(mut self) {
+        let mut order = self.order.clone();
+        let mut ending = false;
         loop {
             tokio::select! {
                 biased;
-                () = stopped(&mut stop) => return,
+                () = ended(&mut order), if !ending => {
+                    ending = true;
+                    if self.listener.end() {
+                        return;
+                    }
+                }
                 accepted = self.listener.accept() => match accepted {
-                    Ok(accepted) => self.start(accepted),
+                    Ok(Some(accepted)) => self.start(accepted),
+                    Ok(None) => return,
                     Err(error) => self.failed(&error).await,
                 },
             }
@@ -152,10 +201,10 @@ impl Acceptor {
             }
         };
         let settings = Arc::clone(&self.settings);
-        let (patience, stop) = (self.limits.patience(), self.stop.clone());
+        let (patience, order) = (self.limits.patience(), self.order.clone());
         let alive = self.alive.clone();
         tokio::spawn(async move {
-            connection::serve(accepted, settings, patience, stop).await;
+            connection::serve(accepted, settings, patience, order).await;
             drop((place, alive));
         });
     }
@@ -164,6 +213,12 @@ impl Acceptor {
         tracing::error!("{}: accept failed: {error}", self.listener);
         sleep(ACCEPT_PAUSE).await;
     }
+}
+
+/// Ready when no more connections shall be taken.
+async fn ended(order: &mut watch::Receiver<Order>) {
+    // An error means that the server is gone.
+    let _ = order.wait_for(|order| *order != Order::Serve).await;
 }
 
 async fn refuse(

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::server::{Endpoint, Limits, Listener, run};
+use super::server::{Endpoint, Limits, Listener, Order, run};
 use super::service::fake::Asked;
 use super::test_rig::{LOGIN, Rig};
 
@@ -18,7 +18,7 @@ const SHORT: Duration = Duration::from_millis(300);
 struct Server {
     address: SocketAddr,
     asked: Asked,
-    stop: oneshot::Sender<()>,
+    orders: watch::Sender<Order>,
     task: JoinHandle<()>,
     rig: Rig,
 }
@@ -34,15 +34,12 @@ impl Server {
             .unwrap();
         let address = listener.local_addr().unwrap();
         listeners.push(listener);
-        let (stop, stopped) = oneshot::channel();
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        let task = tokio::spawn(run(listeners, Arc::clone(&rig.settings), limits, shutdown));
+        let (orders, order) = watch::channel(Order::Serve);
+        let task = tokio::spawn(run(listeners, Arc::clone(&rig.settings), limits, order));
         Server {
             address,
             asked: rig.asked.clone(),
-            stop,
+            orders,
             task,
             rig,
         }
@@ -64,7 +61,7 @@ impl Server {
     }
 
     async fn finish(self) -> Vec<String> {
-        self.stop.send(()).unwrap();
+        self.orders.send_replace(Order::Stop);
         self.task.await.unwrap();
         drop(self.rig);
         self.asked.take()
@@ -249,4 +246,38 @@ async fn a_peer_that_reads_nothing_does_not_stop_the_server() {
     server.finish().await;
     assert!(begun.elapsed() < Duration::from_secs(15));
     flooding.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draining_server_takes_nobody_new_and_waits_for_the_last() {
+    let server = Server::start(Limits::default()).await;
+    let mut last = server.admin().await;
+    server.orders.send_replace(Order::Drain);
+    // The listener closes some moments later.
+    for round in 0.. {
+        match TcpStream::connect(server.address).await {
+            Err(_) => break,
+            Ok(_) if round > 500 => panic!("still takes connections"),
+            Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    assert!(!server.task.is_finished());
+    assert_eq!(last.ask("GET USER anne\r\n").await, "OK Success\r\n");
+    assert_eq!(last.ask("EXIT\r\n").await, "OK Finished\r\n");
+    server.task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_server_retires_only_after_it_was_used() {
+    let server = Server::start(Limits {
+        retire: Some(SHORT),
+        ..Limits::default()
+    })
+    .await;
+    tokio::time::sleep(3 * SHORT).await;
+    let mut client = server.client().await;
+    tokio::time::sleep(3 * SHORT).await;
+    assert_eq!(client.ask("NOOP\r\n").await, "OK Noop completed\r\n");
+    drop(client);
+    server.task.await.unwrap();
 }

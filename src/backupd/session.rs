@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::auth::{Admins, Authority, Identity, Shield};
 use super::commands::Commands;
 use super::login::{Answer, Exchange, ShortLine, ShortLines};
+use super::refusals::Refusals;
 use super::service::ServiceFactory;
 use super::staging::Budget;
 use super::tls::TlsServer;
@@ -50,6 +51,14 @@ pub struct Settings {
     pub staging_memory: u64,
     /// Memory for staged bodies of all connections.
     pub staging_budget: Arc<Budget>,
+    /// Octets of bodies that one connection may stage; 0 = any.
+    pub staging_limit: u64,
+    /// Octets of one word, quoted string or literal.
+    pub token_limit: usize,
+    /// Disk space for staged bodies of all connections.
+    pub staging_disk: Arc<Budget>,
+    /// What is refused again and again.
+    pub refusals: Refusals,
     /// Longest text of a MAILBOX line, in octets, file literals not counted.
     pub line_limit: u64,
     /// Makes the store's side of a session.
@@ -189,7 +198,11 @@ impl Session {
             let next = match &mut self.phase {
                 Phase::Stranger(_) => self.stranger(input, out),
                 Phase::Refused { .. } => self.refused(input, out),
-                Phase::Admin(commands) => commands.feed(input, out, self.compressed),
+                Phase::Admin(commands) => {
+                    let next = commands.feed(input, out, self.compressed);
+                    self.delay += commands.take_delay();
+                    next
+                }
                 Phase::Over => Next::Close,
             };
             // A finished login leaves bytes for the next phase.

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nix::fcntl::{FallocateFlags, fallocate};
+
 use crate::types::{Guid, GuidHasher};
 
 /// What an entry costs beside its octets; counted so that a million empty bodies are not free.
@@ -34,6 +36,7 @@ pub struct StagedBody {
     /// Octets.
     pub size: u64,
     place: Place,
+    is_stored: bool,
 }
 
 /// How the arrival of a body ended.
@@ -86,6 +89,9 @@ struct Spool {
     directory: PathBuf,
     file: Option<Arc<File>>,
     end: u64,
+    /// Disk space of all connections, and how much of it is ours.
+    budget: Arc<Budget>,
+    used: u64,
 }
 
 struct MemoryShare {
@@ -97,7 +103,13 @@ struct MemoryShare {
 impl Staging {
     /// An empty staging whose spool file, when needed, is made in `directory` (created if missing).
     /// At most `memory_limit` octets stay in memory.
-    pub fn new(directory: PathBuf, memory_limit: u64, budget: Arc<Budget>) -> Staging {
+    /// Disk space comes out of `disk`.
+    pub fn new(
+        directory: PathBuf,
+        memory_limit: u64,
+        budget: Arc<Budget>,
+        disk: Arc<Budget>,
+    ) -> Staging {
         Staging {
             bodies: HashMap::new(),
             incoming: None,
@@ -105,6 +117,8 @@ impl Staging {
                 directory,
                 file: None,
                 end: 0,
+                budget: disk,
+                used: 0,
             },
             memory: MemoryShare {
                 budget,
@@ -117,6 +131,27 @@ impl Staging {
     /// The body with this GUID.
     pub fn get(&self, guid: &Guid) -> Option<&StagedBody> {
         self.bodies.get(guid)
+    }
+
+    /// These bodies are on stable storage in some backup. They stay at hand for further mailboxes, until
+    /// the disk space is needed: then a mailbox that still wants one asks for it anew (spec: csync 8.5).
+    pub fn note_stored(&mut self, guids: impl IntoIterator<Item = Guid>) {
+        for guid in guids {
+            if let Some(body) = self.bodies.get_mut(&guid) {
+                body.is_stored = true;
+            }
+        }
+    }
+
+    fn drop_stored(&mut self) {
+        let spool = &mut self.spool;
+        self.bodies.retain(|_, body| match &body.place {
+            Place::Spool { file, offset } if body.is_stored => {
+                spool.punch(file, *offset, body.size);
+                false
+            }
+            _ => true,
+        });
     }
 
     /// Number of bodies held.
@@ -133,8 +168,7 @@ impl Staging {
     pub fn clear(&mut self) {
         self.bodies = HashMap::new();
         self.incoming = None;
-        self.spool.file = None;
-        self.spool.end = 0;
+        self.spool.clear();
         self.memory.release_all();
     }
 
@@ -146,7 +180,10 @@ impl Staging {
         } else if self.memory.take(size.saturating_add(ENTRY_COST)) {
             (Target::Memory(Vec::new()), Ok(()))
         } else {
-            match self.spool.open() {
+            if !self.spool.has_room(size) {
+                self.drop_stored();
+            }
+            match self.spool.open(size) {
                 Ok(()) => (
                     Target::Spool {
                         start: self.spool.end,
@@ -220,6 +257,7 @@ impl Staging {
                         partition,
                         size,
                         place,
+                        is_stored: false,
                     },
                 );
             }
@@ -236,12 +274,13 @@ impl Staging {
                             partition,
                             size: written,
                             place,
+                            is_stored: false,
                         },
                     );
                     self.spool.end = start + written;
                 }
             }
-            Target::Spool { .. } => {}
+            Target::Spool { .. } => self.spool.give_back(expected),
         }
         if matches {
             Arrival::Kept
@@ -356,7 +395,41 @@ impl Drop for MemoryShare {
 }
 
 impl Spool {
-    fn open(&mut self) -> io::Result<()> {
+    fn has_room(&self, octets: u64) -> bool {
+        self.budget.free.load(Ordering::Relaxed) >= octets
+    }
+
+    fn open(&mut self, octets: u64) -> io::Result<()> {
+        if !self.budget.take(octets) {
+            return Err(io::Error::other("the space for staged bodies is used up"));
+        }
+        self.used += octets;
+        self.make_file().inspect_err(|_| self.give_back(octets))
+    }
+
+    fn give_back(&mut self, octets: u64) {
+        self.used -= octets;
+        self.budget.give_back(octets);
+    }
+
+    fn clear(&mut self) {
+        self.file = None;
+        self.end = 0;
+        self.give_back(self.used);
+    }
+
+    /// Gives the space of a body back to the file system, as far as that can.
+    fn punch(&mut self, file: &File, offset: u64, octets: u64) {
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        if octets > 0
+            && let Err(error) = fallocate(file, flags, offset.cast_signed(), octets.cast_signed())
+        {
+            tracing::debug!("staging: no hole: {error}");
+        }
+        self.give_back(octets);
+    }
+
+    fn make_file(&mut self) -> io::Result<()> {
         if self.file.is_none() {
             std::fs::create_dir_all(&self.directory)?;
             self.file = Some(Arc::new(tempfile::tempfile_in(&self.directory)?));
@@ -373,6 +446,12 @@ impl Spool {
     }
 }
 
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -380,7 +459,30 @@ mod tests {
     fn staging(memory: u64, budget: &Arc<Budget>) -> (Staging, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("not/yet/there");
-        (Staging::new(path, memory, Arc::clone(budget)), dir)
+        let disk = Arc::new(Budget::new(1 << 30));
+        (Staging::new(path, memory, Arc::clone(budget), disk), dir)
+    }
+
+    #[test]
+    fn disk_space_is_limited_and_what_is_stored_makes_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let (memory, disk) = (Arc::new(Budget::new(0)), Arc::new(Budget::new(1000)));
+        let path = dir.path().to_owned();
+        let mut staging = Staging::new(path, 0, memory, Arc::clone(&disk));
+        let bodies: Vec<Vec<u8>> = (0..4u8).map(|n| vec![n; 400]).collect();
+        let guids: Vec<Guid> = bodies.iter().map(|body| Guid::of(body)).collect();
+        assert_eq!(stage(&mut staging, &bodies[0]), Arrival::Kept);
+        assert_eq!(stage(&mut staging, &bodies[1]), Arrival::Kept);
+        let refused = staging.begin(guids[2], b"default".to_vec(), 400);
+        assert!(refused.is_err() && staging.finish() == Arrival::Lost);
+        staging.note_stored([guids[0]]);
+        assert!(staging.get(&guids[0]).is_some(), "there is room enough yet");
+        assert_eq!(stage(&mut staging, &bodies[2]), Arrival::Kept);
+        assert!(staging.get(&guids[0]).is_none());
+        assert_eq!(read(&staging, &bodies[1]).0, bodies[1]);
+        assert_eq!(read(&staging, &bodies[2]).0, bodies[2]);
+        drop(staging);
+        assert_eq!(disk.free.load(Ordering::Relaxed), 1000);
     }
 
     fn stage(staging: &mut Staging, body: &[u8]) -> Arrival {
@@ -460,7 +562,8 @@ mod tests {
     #[test]
     fn a_full_disk_loses_the_body_and_nothing_else() {
         let budget = Arc::new(Budget::new(0));
-        let mut staging = Staging::new("/proc/no/such/place".into(), 1000, budget);
+        let disk = Arc::new(Budget::new(1 << 30));
+        let mut staging = Staging::new("/proc/no/such/place".into(), 1000, budget, disk);
         assert!(staging.begin(Guid::of(b"abc"), b"p".to_vec(), 3).is_err());
         staging.push(b"abc").unwrap();
         assert_eq!(staging.finish(), Arrival::Lost);

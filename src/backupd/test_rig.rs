@@ -33,6 +33,10 @@ impl Rig {
             staging_path: dir.path().to_owned(),
             staging_memory: 1000,
             staging_budget: Arc::new(Budget::new(1 << 20)),
+            staging_limit: 0,
+            token_limit: 128 << 10,
+            staging_disk: Arc::new(Budget::new(1 << 30)),
+            refusals: Default::default(),
             line_limit: 256 << 20,
             services: Box::new(move || services.service()),
         };

@@ -11,7 +11,7 @@ use cyrusbackup::fs::daemon::{self, Ready, Side};
 use cyrusbackup::fs::guard::StoreDir;
 use cyrusbackup::fs::options::{OptionError, Options, Spec};
 use cyrusbackup::fs::run::{self, Plan, Settings};
-use cyrusbackup::fs::syslog::Syslog;
+use cyrusbackup::log::{Facility, Syslog};
 use cyrusbackup::select::Clock;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -34,7 +34,7 @@ struct Args {
     /// Where to show it
     dir: PathBuf,
     /// Options with commas between: config=FILE, lock=hold|none, wait=SECONDS, at=TIME,
-    /// layout=eml|maildir, chunks=gz|plain, cache=MEGABYTES, allow_other, uid=N, gid=N,
+    /// layout=eml|maildir, chunks=gz|plain, cache=MEGABYTES, noxattr, allow_other, uid=N, gid=N,
     /// umask=OCTAL, nonempty, foreground, and those of mount(8)
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
@@ -206,6 +206,6 @@ fn log_to_syslog(verbose: u8) {
         .with_ansi(false)
         .with_level(false)
         .without_time()
-        .with_writer(Syslog::open(c"mount.cyrusbackup"))
+        .with_writer(Syslog::open(c"mount.cyrusbackup", Facility::MAIL))
         .init();
 }

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 pub use error::ConfigError;
-pub use sections::{Credentials, PartitionSelect, Secret, SelectMode, Tls};
+pub use sections::{Credentials, Limits, PartitionSelect, Secret, SelectMode, Tls};
 use settings::Settings;
 
 use crate::types::{Namespace, VirtDomains};
@@ -92,6 +92,8 @@ pub struct Config {
     pub maxquoted: u64,
     /// Longest atom in bytes; 0 = any.
     pub maxword: u64,
+    /// What the peers of backupd may cost.
+    pub limits: Limits,
     /// TLS.
     pub tls: Tls,
     /// `sync_authname` and its friends: with what `restore` logs in.
@@ -191,6 +193,7 @@ impl Config {
             maxliteral: unsigned(s.size("maxliteral", 1)),
             maxquoted: unsigned(s.size("maxquoted", 1)),
             maxword: unsigned(s.size("maxword", 1)),
+            limits: Limits::new(s),
             tls: Tls::new(s),
             sync: Credentials {
                 authname: s.text("sync_authname"),

@@ -92,6 +92,13 @@ pub(super) const OPTIONS: &[Spec] = &[
     option("username_tolower", Kind::Switch, "yes"),
     option("unix_group_enable", Kind::Switch, "yes"),
     option("sync_timeout", Kind::Duration, "30m"),
+    // What peers may cost: ours, C does not know them.
+    option("backup_max_connections", Kind::Int, "1000"),
+    option("backup_max_per_address", Kind::Int, "100"),
+    option("backup_login_timeout", Kind::Duration, "60s"),
+    option("backup_staging_limit", Kind::Bytes, "0"),
+    option("backup_staging_memory", Kind::Bytes, "16M"),
+    option("backup_staging_memory_of_all", Kind::Bytes, "256M"),
     option("maxliteral", Kind::Bytes, "131072"),
     option("maxquoted", Kind::Bytes, "131072"),
     option("maxword", Kind::Bytes, "131072"),

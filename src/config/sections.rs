@@ -71,6 +71,25 @@ pub struct Tls {
     pub versions: Vec<String>,
 }
 
+/// What the peers of backupd may cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections from one address.
+    pub per_address: usize,
+    /// Seconds from the banner to the login.
+    pub login_timeout: u64,
+    /// Bytes that one connection may stage, in memory and on disk; 0 = any.
+    pub staging: u64,
+    /// Of these, in memory.
+    pub staging_memory: u64,
+    /// Bytes of staged bodies in memory, of all connections.
+    pub staging_memory_of_all: u64,
+    /// Bytes of a word, quoted string or literal: the largest of `maxword`, `maxquoted` and `maxliteral`.
+    pub token: usize,
+}
+
 /// With what we log in elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -129,6 +148,32 @@ impl Tls {
             prefer_server_ciphers: s.switch("tls_prefer_server_ciphers"),
             required: s.switch("tls_required"),
             versions: s.words("tls_versions"),
+        }
+    }
+}
+
+/// Smaller tokens would refuse what every client sends.
+const SMALLEST_TOKEN: u64 = 4 << 10;
+/// "Any" length still fits into memory.
+const LARGEST_TOKEN: u64 = 64 << 20;
+
+impl Limits {
+    pub(super) fn new(s: &Settings) -> Limits {
+        let count = |name| usize::try_from(unsigned(s.int(name)).max(1)).unwrap_or(usize::MAX);
+        let tokens =
+            ["maxword", "maxquoted", "maxliteral"].map(|name| match unsigned(s.size(name, 1)) {
+                0 => LARGEST_TOKEN,
+                size => size.clamp(SMALLEST_TOKEN, LARGEST_TOKEN),
+            });
+        let [word, quoted, literal] = tokens;
+        Limits {
+            connections: count("backup_max_connections"),
+            per_address: count("backup_max_per_address"),
+            login_timeout: unsigned(s.duration("backup_login_timeout", 1)).max(1),
+            staging: unsigned(s.size("backup_staging_limit", 1)),
+            staging_memory: unsigned(s.size("backup_staging_memory", 1)),
+            staging_memory_of_all: unsigned(s.size("backup_staging_memory_of_all", 1)),
+            token: word.max(quoted).max(literal) as usize,
         }
     }
 }

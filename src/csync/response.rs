@@ -2,6 +2,25 @@
 //!
 //! Clients are strict here: an unexpected untagged line, `OK` without text or a code without text
 //! fails their whole run. So a reply always has text, on one line.
+//!
+//! # What a reply does to a rolling client (spec: csync 3.2), and what we therefore say
+//! | command | reply | the client |
+//! |---|---|---|
+//! | GET MAILBOXES, USER, META | `NONEXISTENT` | takes everything for new, as after an empty `OK`; we say `OK` |
+//! | GET MAILBOXES, GET USER | `LOCKED` | puts the names back into its log and goes on: our word for a lock, a full or failing disk |
+//! | GET MAILBOXES | any other `NO` | asks GET USER; for shared mailboxes the run fails and is repeated for ever |
+//! | GET USER | any other `NO` | the run fails and is repeated for ever |
+//! | APPLY MAILBOX | `LOCKED` | puts the name back and goes on |
+//! | APPLY MAILBOX | `CHECKSUM` | asks again, the second time GET FULLMAILBOX: never said |
+//! | APPLY MAILBOX | `CHANGED` | forgets its cache and sends the user: said when SINCE_* is not what we hold |
+//! | APPLY MAILBOX | any other `NO` | sends the user; failing there too, the run fails |
+//! | APPLY MESSAGE, RESERVE, RENAME | any `NO` | this mailbox or user fails: MESSAGE is refused for damage or a full disk only |
+//! | APPLY SUB, UNSUB | any `NO` | sends META, then USER, then fails |
+//! | APPLY SEEN | any `NO` | the state is lost inside a USER run: never refused for its content |
+//! | APPLY QUOTA, ANNOTATION, GET ANNOTATION | any `NO` | 3.6.1 dies or its batch is stuck: never refused for its content |
+//! | APPLY UNMAILBOX, UNUSER | `NONEXISTENT` | is content |
+//! | any | `BAD`, `OK` without text, an odd untagged line | the run fails |
+//! | any | `BYE` or the end | the run ends, the log stays, it connects again |
 
 use super::dlist::{Literal, Value};
 

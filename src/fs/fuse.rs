@@ -43,12 +43,13 @@ pub struct Owner {
 pub struct Adapter {
     ops: Arc<Ops>,
     owner: Owner,
+    xattrs: bool,
 }
 
 impl Adapter {
-    /// Shows this tree, all of it owned by `owner`.
-    pub fn new(ops: Arc<Ops>, owner: Owner) -> Adapter {
-        Adapter { ops, owner }
+    /// Shows this tree, all of it owned by `owner`, with extended attributes or without.
+    pub fn new(ops: Arc<Ops>, owner: Owner, xattrs: bool) -> Adapter {
+        Adapter { ops, owner, xattrs }
     }
 
     fn attr(&self, attr: &Attr) -> FileAttr {
@@ -63,7 +64,9 @@ impl Adapter {
             blocks: attr.blocks(),
             atime: mtime,
             mtime,
-            ctime: time(attr.ctime),
+            // The log says in which second something changed. A program that began its last dump in that
+            // second must not think that it has seen it.
+            ctime: time(attr.ctime) + Duration::from_nanos(999_999_999),
             crtime: mtime,
             kind,
             perm: perm & !self.owner.umask,
@@ -206,12 +209,19 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if !self.xattrs {
+            // The kernel never asks again.
+            return reply.error(Errno::ENOSYS);
+        }
         let name = name.to_str().ok_or(ViewError::NoAttribute);
         let value = name.and_then(|name| self.ops.getxattr(ino.0, name));
         self.reply_xattr(ino, value, size, reply);
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        if !self.xattrs {
+            return reply.error(Errno::ENOSYS);
+        }
         self.reply_xattr(ino, self.ops.listxattr(ino.0), size, reply);
     }
 }

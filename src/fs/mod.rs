@@ -10,4 +10,3 @@ pub mod identity;
 pub mod mount;
 pub mod options;
 pub mod run;
-pub mod syslog;

@@ -56,6 +56,8 @@ pub struct Options {
     pub umask: Option<u16>,
     /// `nonempty`: mount over a mount of ours.
     pub nonempty: bool,
+    /// `noxattr`: no extended attributes; asking for each costs `cp -a` a lot.
+    pub noxattr: bool,
     /// `foreground`: do not become a daemon.
     pub foreground: bool,
     /// `remount`: asked by `mount -o remount`; there is nothing to change.
@@ -130,6 +132,7 @@ impl Options {
             }
             ("allow_other", None) => self.allow_other = true,
             ("nonempty", None) => self.nonempty = true,
+            ("noxattr", None) => self.noxattr = true,
             ("foreground", None) => self.foreground = true,
             ("remount", None) => self.remount = true,
             _ if is_bookkeeping(name, value) => {}
@@ -244,7 +247,7 @@ mod tests {
     fn ours_are_understood() {
         let options = parse(
             "rw,config=/etc/b.conf,lock=none,wait=30,allow_other,uid=7,gid=8,umask=027,nonempty,\
-             at=2026-10-01,layout=maildir,chunks=plain,cache=7",
+             at=2026-10-01,layout=maildir,chunks=plain,cache=7,noxattr",
         );
         let expected = Options {
             config: Some("/etc/b.conf".into()),
@@ -256,6 +259,7 @@ mod tests {
                 plain_chunks: true,
             },
             cache: Some(7),
+            noxattr: true,
             allow_other: true,
             uid: Some(7),
             gid: Some(8),

@@ -156,7 +156,7 @@ impl Plan {
             let opener = Box::new(move |path: &Path, at| open::open(path, how, Some(at)));
             let moments = Moments::new(self.clock.clone(), opener);
             let ops = Arc::new(Ops::new(self.root()?, moments));
-            let adapter = Adapter::new(ops, self.owner());
+            let adapter = Adapter::new(ops, self.owner(), !self.options.noxattr);
             let (session, mounted) = self.mount(identity, adapter)?;
             let unmount = mounted.clone();
             daemon::on_signal(signals, move || {
@@ -233,6 +233,7 @@ impl Plan {
         How {
             lock: self.options.lock,
             wait: self.options.wait,
+            cache: self.options.cache.map(|megabytes| megabytes << 20),
         }
     }
 

@@ -28,6 +28,8 @@ use crate::types::BackupKey;
 pub struct Administer {
     /// backups.db.
     pub catalog: Catalog,
+    /// The directories of the backup partitions.
+    pub partitions: Vec<PathBuf>,
     /// The option `fulldirhash`.
     pub full_hash: bool,
     /// Wait for locks.
@@ -57,10 +59,23 @@ impl Administer {
         })
     }
 
+    /// The partition in which a data file lies: the nearest one that is configured, else what
+    /// `<partition>/<hash>/<name>` says.
+    pub fn partition_of<'a>(&'a self, path: &'a Path) -> Option<&'a Path> {
+        let above = self
+            .partitions
+            .iter()
+            .filter(|partition| path.starts_with(partition));
+        let nearest = above.max_by_key(|partition| partition.components().count());
+        nearest
+            .map(PathBuf::as_path)
+            .or_else(|| path.parent()?.parent())
+    }
+
     /// Moves a backup to another partition; None: it is there already.
     pub fn relocate(&self, key: &BackupKey, partition: &Path) -> Result<Option<PathBuf>> {
         let old = self.path(key)?;
-        if old.starts_with(partition) {
+        if self.partition_of(&old) == Some(partition) {
             return Ok(None);
         }
         let _lock = self.settle(&old)?;
@@ -76,10 +91,7 @@ impl Administer {
     pub(super) fn hand_over(&self, from: &BackupKey, to: &BackupKey) -> Result<PathBuf> {
         let old = self.path(from)?;
         let _lock = self.settle(&old)?;
-        let partition = old
-            .parent()
-            .and_then(Path::parent)
-            .unwrap_or(Path::new("/"));
+        let partition = self.partition_of(&old).unwrap_or(Path::new("/"));
         let (_, new) = layout::create_data_file(partition, to, self.full_hash)
             .map_err(StoreError::io(partition))?;
         family::bring(&old, &new, By::Link)?;
@@ -208,4 +220,28 @@ fn last_time(path: &Path) -> Result<i64> {
     let backup = Backup::open(path, Lock::Shared { wait: true })?;
     let last = backup.index().last_chunk()?;
     Ok(last.map_or(0, |chunk| chunk.ts_end.unwrap_or(chunk.ts_start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_partition_counts() {
+        let administer = Administer {
+            catalog: Catalog::new("/c/backups.db"),
+            partitions: ["/b", "/b/ssd", "/x/"].map(PathBuf::from).to_vec(),
+            full_hash: false,
+            wait: false,
+        };
+        for (path, partition) in [
+            ("/b/a/anne_AAAAAA", "/b"),
+            ("/b/ssd/a/anne_AAAAAA", "/b/ssd"),
+            ("/x/c/c.d@x.org/Sub f_AAAAAA", "/x"),
+            ("/old/a/anne_AAAAAA", "/old"),
+        ] {
+            let found = administer.partition_of(Path::new(path));
+            assert_eq!(found, Some(Path::new(partition)), "{path}");
+        }
+    }
 }

@@ -85,6 +85,10 @@ impl Appender {
         &self.index
     }
 
+    pub(super) fn data(&self) -> &DataFile {
+        &self.data
+    }
+
     /// The data file.
     pub fn path(&self) -> &Path {
         self.data.path()

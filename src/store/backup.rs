@@ -2,33 +2,26 @@
 //! and its messages, each checked against its GUID before a byte is given out (DESIGN 1.3).
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use lru::LruCache;
-
+use super::appender::Appender;
+use super::bodies::{Bodies, BodyPlace, skip_to};
 use super::data_file::DataFile;
 use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
 use super::hash::FileHash;
 use super::index::{Index, MessageRow, SieveRow, State};
-use super::layout;
 use super::lock::is_at;
 use super::member::MemberReader;
 use super::rebuild::{Report, Source, Terms, rebuild};
 use super::rewrite::swap;
 use super::scan::{Visitor, scan};
+use super::{layout, recover};
 use crate::csync::command::Apply;
-use crate::csync::dlist::FileRef;
-use crate::types::{Guid, GuidHasher};
-
-/// Inflated messages kept for the next question.
-const CACHE_BYTES: usize = 32 << 20;
-/// Reading goes on this far behind the wanted message when its line goes on: the next question is
-/// mostly for the next message, and inflating starts at line starts only.
-const READ_AHEAD: usize = 4 << 20;
+use crate::types::Guid;
 
 /// How the data file is held while a backup is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +45,7 @@ pub struct Backup {
     data: DataFile,
     index: Index,
     length: u64,
-    cache: Mutex<Cache>,
+    bodies: Arc<Bodies>,
 }
 
 impl Backup {
@@ -71,11 +64,30 @@ impl Backup {
                 _ if length == 0 && !index_path.exists() => Index::empty(&index_path),
                 _ => Index::open(&index_path),
             };
-            // Without a lock a rewrite may have come between data and index: once more.
-            if lock != Lock::None || data.io(is_at(data.file(), path))? {
+            if lock != Lock::None {
+                return Ok(Backup::over(data, index?, length));
+            }
+            // A rewrite may have come between data and index: once more. A writer may have gone on:
+            // the index must not know more than the length.
+            if data.io(is_at(data.file(), path))? {
+                let length = data.len()?;
                 return Ok(Backup::over(data, index?, length));
             }
         }
+    }
+
+    /// Makes an empty data file with its index, which must not be there yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`].
+    pub fn create(path: &Path) -> Result<()> {
+        recover::create_private(path).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => StoreError::Exists {
+                path: path.to_owned(),
+            },
+            _ => StoreError::io(path)(source),
+        })?;
+        Index::open_for_write(&layout::index(path)).map(drop)
     }
 
     /// Opens the backup as it was at `time` (unix seconds): what the lines said until then, from
@@ -113,11 +125,12 @@ impl Backup {
     }
 
     fn over(data: DataFile, index: Index, length: u64) -> Backup {
+        let bodies = Bodies::new(data.file().clone(), data.path(), length);
         Backup {
             data,
             index,
             length,
-            cache: Mutex::new(Cache::new()),
+            bodies: Arc::new(bodies),
         }
     }
 
@@ -125,6 +138,13 @@ impl Backup {
     pub fn oldest_time(&self) -> Result<Option<i64>> {
         let first = self.index.first_chunk()?.map(|chunk| chunk.ts_start);
         Ok(first.max(self.index.horizon()?))
+    }
+
+    /// What the closed chunks hold of a backup that is open for appending, under the same lock.
+    pub fn beside(appender: &Appender) -> Result<Backup> {
+        let data = appender.data().again();
+        let (length, index) = (data.len()?, Index::open(&layout::index(data.path()))?);
+        Ok(Backup::over(data, index, length))
     }
 
     /// The data file.
@@ -184,14 +204,10 @@ impl Backup {
     /// # Errors
     /// [`StoreError::NoSuchItem`]; [`StoreError::Damaged`] when the bytes are not there any more.
     pub fn read_message(&self, guid: &Guid) -> Result<Arc<[u8]>> {
-        if let Some(octets) = self.cache().get(guid) {
-            return Ok(octets);
+        match self.bodies.known(guid) {
+            Some(octets) => Ok(octets),
+            None => self.bodies.read(&self.place(guid)?),
         }
-        let row = self.index.message(guid)?;
-        let row = row.ok_or_else(|| StoreError::NoSuchItem {
-            item: format!("message {guid}"),
-        })?;
-        self.read_row(&row)
     }
 
     /// The message of a row, whole and checked.
@@ -199,17 +215,41 @@ impl Backup {
     /// # Errors
     /// As [`Backup::read_message`].
     pub fn read_row(&self, row: &MessageRow) -> Result<Arc<[u8]>> {
-        if let Some(octets) = self.cache().get(&row.guid) {
-            return Ok(octets);
+        match self.bodies.known(&row.guid) {
+            Some(octets) => Ok(octets),
+            None => self.bodies.read(&self.place_of(row.clone())?),
         }
-        let point = self.index.seek_point(row.chunk_id, row.offset)?;
-        if let Some(point) = point
-            && let Ok(octets) = self.read_from(row, Some((point.file_offset, point.offset)))
-        {
-            return Ok(octets);
-        }
-        // No point, or one that is wrong (a mark inside data): from the chunk's start.
-        self.read_from(row, None)
+    }
+
+    /// Where a message is: the question to the index, so that [`Backup::bodies`] needs none.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchItem`].
+    pub fn place(&self, guid: &Guid) -> Result<BodyPlace> {
+        let row = self.index.message(guid)?;
+        let row = row.ok_or_else(|| StoreError::NoSuchItem {
+            item: format!("message {guid}"),
+        })?;
+        self.place_of(row)
+    }
+
+    /// Reads messages for several threads at once.
+    pub fn bodies(&self) -> Arc<Bodies> {
+        self.bodies.clone()
+    }
+
+    fn place_of(&self, row: MessageRow) -> Result<BodyPlace> {
+        let id = row.chunk_id;
+        let chunk = self.index.chunk(id)?;
+        let chunk = chunk.ok_or_else(|| StoreError::NoSuchItem {
+            item: format!("chunk {id}"),
+        })?;
+        let point = self.index.seek_point(id, row.offset)?;
+        Ok(BodyPlace {
+            row,
+            chunk_offset: chunk.offset,
+            point,
+        })
     }
 
     /// The text of a sieve script, checked.
@@ -241,52 +281,14 @@ impl Backup {
         }
     }
 
-    fn read_from(&self, row: &MessageRow, start: Option<(u64, u64)>) -> Result<Arc<[u8]>> {
-        let fail = |e| self.damaged(row.chunk_id, row.offset, Some(row.guid), e);
-        let file = self.data.file().clone();
-        let mut reader = match start {
-            Some((file_offset, offset)) => {
-                MemberReader::resume(file, file_offset, self.length, offset)
-            }
-            None => self.chunk(row.chunk_id)?,
-        };
-        skip_to(&mut reader, row.offset).map_err(fail)?;
-        let mut finder = Finder {
-            wanted: row.guid,
-            found: None,
-            current: None,
-            ahead: 0,
-            backup: self,
-        };
-        let end = scan(&mut reader, &mut finder).map_err(fail)?;
-        finder.found.ok_or_else(|| {
-            let reason = format!("the message is not in its line ({end:?})");
-            fail(io::Error::new(io::ErrorKind::InvalidData, reason))
-        })
-    }
-
     fn damaged(&self, chunk: i64, offset: u64, guid: Option<Guid>, e: io::Error) -> StoreError {
-        let path = self.path().to_owned();
-        match e.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreError::Damaged {
-                path,
-                chunk,
-                offset,
-                guid,
-                reason: e.to_string(),
-            },
-            _ => StoreError::Io { path, source: e },
-        }
+        StoreError::damaged(self.path(), chunk, offset, guid, e)
     }
 
     /// Gives back memory that is only kept for the next question.
     pub fn rest(&self) {
-        *self.cache() = Cache::new();
+        self.bodies.rest();
         self.index.rest();
-    }
-
-    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -334,102 +336,5 @@ impl Visitor for OneLine {
     fn line(&mut self, _offset: u64, text: &[u8]) -> bool {
         self.0.extend_from_slice(text);
         false
-    }
-}
-
-/// Inflates and forgets up to an uncompressed offset.
-fn skip_to(reader: &mut MemberReader, offset: u64) -> io::Result<()> {
-    let left = offset.saturating_sub(reader.produced());
-    let skipped = io::copy(&mut reader.take(left), &mut io::sink())?;
-    if skipped < left {
-        let reason = "the chunk ends before the offset that the index gives";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-    }
-    Ok(())
-}
-
-/// Picks a message out of the line that holds it; its neighbours go to the cache.
-struct Finder<'a> {
-    wanted: Guid,
-    found: Option<Arc<[u8]>>,
-    current: Option<(Guid, u64, Vec<u8>)>,
-    /// Bytes read since the wanted one.
-    ahead: usize,
-    backup: &'a Backup,
-}
-
-impl Visitor for Finder<'_> {
-    fn file(&mut self, file: &FileRef, _offset: u64) {
-        // Memory is taken as octets come, never for what a header claims.
-        self.current = Some((file.guid, file.size, Vec::new()));
-        self.file_data(&[]);
-    }
-
-    fn file_data(&mut self, octets: &[u8]) {
-        let Some((guid, size, have)) = &mut self.current else {
-            return;
-        };
-        have.extend_from_slice(octets);
-        if (have.len() as u64) < *size {
-            return;
-        }
-        let mut hasher = GuidHasher::default();
-        hasher.update(have);
-        let guid = *guid;
-        let true_guid = hasher.finish() == guid;
-        let octets: Arc<[u8]> = std::mem::take(have).into();
-        self.current = None;
-        if self.found.is_some() {
-            self.ahead += octets.len();
-        }
-        if true_guid {
-            if guid == self.wanted && self.found.is_none() {
-                self.found = Some(octets.clone());
-            }
-            self.backup.cache().put(guid, octets);
-        }
-    }
-
-    fn line(&mut self, _offset: u64, _text: &[u8]) -> bool {
-        false
-    }
-
-    fn enough(&mut self) -> bool {
-        self.found.is_some() && self.ahead >= READ_AHEAD
-    }
-}
-
-/// Messages by GUID, bounded by their bytes.
-struct Cache {
-    messages: LruCache<Guid, Arc<[u8]>>,
-    bytes: usize,
-}
-
-impl Cache {
-    fn new() -> Cache {
-        Cache {
-            messages: LruCache::unbounded(),
-            bytes: 0,
-        }
-    }
-
-    fn get(&mut self, guid: &Guid) -> Option<Arc<[u8]>> {
-        self.messages.get(guid).cloned()
-    }
-
-    fn put(&mut self, guid: Guid, octets: Arc<[u8]>) {
-        if octets.len() > CACHE_BYTES {
-            return;
-        }
-        self.bytes += octets.len();
-        if let Some(old) = self.messages.put(guid, octets) {
-            self.bytes -= old.len();
-        }
-        while self.bytes > CACHE_BYTES {
-            match self.messages.pop_lru() {
-                Some((_, old)) => self.bytes -= old.len(),
-                None => break,
-            }
-        }
     }
 }

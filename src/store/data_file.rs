@@ -66,6 +66,14 @@ impl DataFile {
         }
     }
 
+    /// The same open file once more; the lock stays until the last of them is dropped.
+    pub fn again(&self) -> DataFile {
+        DataFile {
+            file: Arc::clone(&self.file),
+            path: self.path.clone(),
+        }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -16,6 +16,12 @@ pub enum StoreError {
         /// The data file, or the key that was looked up.
         what: PathBuf,
     },
+    /// There is such a data file already.
+    #[error("Mailbox already exists")]
+    Exists {
+        /// The data file.
+        path: PathBuf,
+    },
     /// Another process or connection holds the lock on the data file.
     #[error("Mailbox is locked")]
     Locked {
@@ -108,10 +114,34 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What went wrong while reading at a place: damage, or the disk's trouble.
+    pub(super) fn damaged(
+        path: &std::path::Path,
+        chunk: i64,
+        offset: u64,
+        guid: Option<Guid>,
+        e: std::io::Error,
+    ) -> StoreError {
+        let path = path.to_owned();
+        match e.kind() {
+            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => {
+                StoreError::Damaged {
+                    path,
+                    chunk,
+                    offset,
+                    guid,
+                    reason: e.to_string(),
+                }
+            }
+            _ => StoreError::Io { path, source: e },
+        }
+    }
+
     /// The whole story for a log line: the thing, the place, the cause and what to do.
     pub fn detail(&self) -> String {
         match self {
             StoreError::Missing { what } => format!("{} does not exist", what.display()),
+            StoreError::Exists { path } => format!("{} exists already", path.display()),
             StoreError::Locked { path } => {
                 format!("{} is locked by another process", path.display())
             }

@@ -21,7 +21,7 @@
 //! |---|---|
 //! | bytes behind the last indexed chunk, torn or whole | the next `Appender::open` |
 //! | SQLite's journal beside the index | SQLite, at the next open |
-//! | `X.new` from a rewrite that was not finished | the next rewrite removes it |
+//! | `X.new`, `X.index.new` of a rewrite | the next writer finishes or removes them ([`rewrite`]) |
 //! | a data file that backups.db does not name (crash while creating) | nothing yet; it is empty |
 //! | `.tmp…` beside a data file (crash while a mark was set) | nobody; it is a few bytes |
 //! | a DIRTY backups.db | the next call of [`catalog`] |
@@ -29,6 +29,7 @@
 pub mod administer;
 pub mod appender;
 pub mod backup;
+mod bodies;
 pub mod catalog;
 pub mod compact;
 mod coverage;
@@ -64,6 +65,7 @@ pub mod walk;
 
 pub use appender::{Appender, Body};
 pub use backup::{Backup, Lock};
+pub use bodies::{Bodies, BodyPlace};
 pub use error::{Result, StoreError};
 pub use index::{
     ChunkRow, Index, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow,
@@ -71,5 +73,7 @@ pub use index::{
 };
 pub use placement::Placement;
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;

@@ -248,17 +248,15 @@ fn lost(
     partitions: &[(String, PathBuf)],
 ) -> Verdict {
     let path = entry.clone().unwrap_or_default();
-    let (after, remark) = if let Some(owner) = owner_of.get(&path) {
-        (None, format!("what is in {} is {owner}'s", path.display()))
-    } else if path.exists() {
-        (entry.clone(), "nothing in it says whose it is".to_owned())
-    } else if away(&path, partitions) {
-        (
-            entry.clone(),
-            "its partition has no files: not mounted?".to_owned(),
-        )
-    } else {
-        (None, format!("{} does not exist", path.display()))
+    let stays = |why: String| (entry.clone(), why);
+    let (after, remark) = match (owner_of.get(&path), fs::symlink_metadata(&path)) {
+        (Some(owner), _) => (None, format!("what is in {} is {owner}'s", path.display())),
+        (None, Ok(_)) => stays("nothing in it says whose it is".to_owned()),
+        (None, Err(error)) if error.kind() != io::ErrorKind::NotFound => stays(error.to_string()),
+        (None, Err(_)) if away(&path, partitions) => {
+            stays("its partition has no files: not mounted?".to_owned())
+        }
+        (None, Err(_)) => (None, format!("{} does not exist", path.display())),
     };
     Verdict {
         key,

@@ -148,8 +148,16 @@ impl Names<'_> {
 
     fn annotations(&self, appender: &mut Appender, now: i64) -> Result<()> {
         for row in appender.index().annotations()? {
-            let Some(new) = self.theirs(&row.mboxname)? else {
-                continue;
+            // The RENAME has taken along those of living mailboxes; their userid is still the old.
+            let new = match (self.theirs(&row.mboxname)?, MboxName::new(&*row.mboxname)) {
+                (Some(new), _) => new,
+                (None, Ok(name))
+                    if name.owner(self.namespace) == *self.to
+                        && row.userid == self.from.as_str() =>
+                {
+                    name
+                }
+                _ => continue,
             };
             let gone = Apply::Unannotation {
                 mboxname: row.mboxname,

@@ -208,12 +208,16 @@ impl Visitor for Replayer<'_> {
                 self.count(time);
                 self.error = self.index.set_horizon(horizon).err();
             }
-            Entry::Other(reason) => self.odd.push(Odd {
-                line: offset,
-                guid: None,
-                reason,
-                damage: false,
-            }),
+            Entry::Other(reason) => {
+                let damage = entry::message_time(text).is_some();
+                self.odd.push(Odd {
+                    line: offset,
+                    guid: None,
+                    reason,
+                    damage,
+                });
+                self.cut(offset, text);
+            }
         }
         self.bodies = Bodies::default();
         self.error.is_none()

@@ -2,13 +2,10 @@
 //! room that knows the store.
 
 use std::io::{self, Read};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use lru::LruCache;
 
 use super::links::Copy;
 use super::notes::{self, Details};
@@ -19,7 +16,7 @@ use crate::csync::dlist::{KvList, Literal};
 use crate::store::catalog::Catalog;
 use crate::store::index::Index;
 use crate::store::member::MemberReader;
-use crate::store::{self, Backup, StoreError};
+use crate::store::{self, Backup, Bodies, StoreError};
 use crate::types::{BackupKey, Guid};
 
 /// How often a lock that somebody else holds is tried again. Waiting inside fcntl(2) would be
@@ -43,6 +40,8 @@ pub struct How {
     pub lock: LockMode,
     /// How long to try for a lock that somebody else holds.
     pub wait: Duration,
+    /// Bytes of inflated messages to keep, if not as many as usual.
+    pub cache: Option<usize>,
 }
 
 /// Opens the backup with this data file, as it is or as it was at a moment (unix seconds).
@@ -62,12 +61,16 @@ pub fn open(path: &Path, how: How, at: Option<i64>) -> Result<Arc<dyn Source>, V
             opened => break opened.map_err(|e| translate(path, &e))?,
         }
     };
+    let bodies = backup.bodies();
+    if let Some(bytes) = how.cache {
+        bodies.keep(bytes);
+    }
     Ok(Arc::new(Opened {
         path: path.to_owned(),
         len: backup.file_len(),
+        bodies,
         backup: Mutex::new(Reader {
             backup,
-            in_hand: LruCache::new(IN_HAND),
             inflating: None,
         }),
         messages: OnceLock::new(),
@@ -81,7 +84,7 @@ fn open_once(path: &Path, lock: store::Lock, at: Option<i64>) -> store::Result<B
         return Backup::open_as_of(path, lock, time);
     }
     match Backup::open(path, lock) {
-        Ok(backup) if backup.covers_file()? => Ok(backup),
+        Ok(backup) if backup.covers_file()? || is_being_written(path, lock) => Ok(backup),
         Ok(_) => rebuilt(
             path,
             lock,
@@ -91,6 +94,14 @@ fn open_once(path: &Path, lock: store::Lock, at: Option<i64>) -> store::Result<B
         Err(StoreError::Index { source, .. }) => rebuilt(path, lock, &source.to_string()),
         Err(error) => Err(error),
     }
+}
+
+/// Without a lock, what stands behind the last chunk may be a writer's who is not done: the index says
+/// what was complete. What a crash left is nobody's.
+fn is_being_written(path: &Path, lock: store::Lock) -> bool {
+    let shared = store::Lock::Shared { wait: false };
+    let locked = || matches!(Backup::open(path, shared), Err(StoreError::Locked { .. }));
+    lock == store::Lock::None && locked()
 }
 
 fn rebuilt(path: &Path, lock: store::Lock, why: &str) -> store::Result<Backup> {
@@ -135,35 +146,23 @@ pub fn all(backups_db: &Path) -> Result<Vec<(String, PathBuf)>, ViewError> {
     catalog.iter().map_err(|e| translate(backups_db, &e))
 }
 
-/// Messages in hand, of any size: the kernel asks for a large one in hundreds of pieces, and the
-/// store's cache takes no very large ones.
-const IN_HAND: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
-
 /// An opened backup. SQLite serves one thread at a time, hence the lock.
 struct Opened {
     path: PathBuf,
     len: u64,
     backup: Mutex<Reader>,
+    /// Needs no lock: several threads inflate at once.
+    bodies: Arc<Bodies>,
     messages: OnceLock<u64>,
 }
 
 struct Reader {
     backup: Backup,
-    in_hand: LruCache<Guid, Arc<[u8]>>,
     /// A chunk that is being read in its inflated form.
     inflating: Option<(i64, MemberReader)>,
 }
 
 impl Reader {
-    fn message(&mut self, guid: &Guid) -> store::Result<Arc<[u8]>> {
-        if let Some(octets) = self.in_hand.get(guid) {
-            return Ok(octets.clone());
-        }
-        let octets = self.backup.read_message(guid)?;
-        self.in_hand.put(*guid, octets.clone());
-        Ok(octets)
-    }
-
     /// Bytes of a chunk from `offset`. Reading on is cheap; going back begins the chunk again.
     fn inflated(&mut self, chunk: i64, offset: u64, buf: &mut [u8]) -> store::Result<usize> {
         let mut reader = match self.inflating.take() {
@@ -306,13 +305,16 @@ impl Source for Opened {
     }
 
     fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, ViewError> {
-        let read = lock(&self.backup).message(guid);
+        if let Some(octets) = self.bodies.known(guid) {
+            return Ok(octets);
+        }
+        let place = self.ask(|backup| backup.place(guid))?;
+        let read = self.bodies.read(&place);
         read.map_err(|e| translate(&self.path, &e))
     }
 
     fn rest(&self) {
         let mut reader = lock(&self.backup);
-        reader.in_hand.clear();
         reader.inflating = None;
         reader.backup.rest();
     }

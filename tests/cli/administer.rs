@@ -1,10 +1,12 @@
 //! `move`, `rename`, `delete`, `hold` (D40): C's tools judge what is there afterwards.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cyrusbackup::store::{Backup, Lock};
+use cyrusbackup::csync::command::parse_apply;
+use cyrusbackup::store::{Appender, Backup, Lock, StoreError};
 use cyrusbackup::types::BackupKey;
 
 use super::place::Place;
@@ -163,6 +165,56 @@ fn a_move_may_be_killed_at_any_time() {
     assert_eq!(path(&place, "carol", "one"), chosen);
 }
 
+/// Who appends as backupd does, by looking into backups.db and waiting for the lock, never loses
+/// a line to a move.
+#[test]
+fn a_move_loses_nothing_that_is_written_meanwhile() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    let catalog = place.catalog();
+    let (mut moves, lines) = (0, 120);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for n in 0..lines {
+                let line = format!("SUB %(USERID carol MBOXNAME user.carol.n{n})");
+                let mut appender = loop {
+                    let path = catalog.get(&key("carol")).unwrap().unwrap();
+                    match Appender::open(&path, true) {
+                        Ok(appender) => break appender,
+                        Err(StoreError::Missing { .. }) => {}
+                        Err(error) => panic!("{}", error.detail()),
+                    }
+                };
+                let apply = parse_apply(line.as_bytes()).unwrap();
+                appender.append(&apply, 1_795_459_200 + n).unwrap();
+                appender.commit().unwrap();
+                appender.finish().unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            let to = ["two", "one"][moves % 2];
+            ok(&place, &format!("ctl_backups -w move carol {to}"));
+            moves += 1;
+        }
+        writer.join().unwrap();
+    });
+    let path = catalog.get(&key("carol")).unwrap().unwrap();
+    let backup = Backup::open(&path, Lock::Shared { wait: true }).unwrap();
+    let subscribed = backup.index().subscriptions().unwrap();
+    let written = subscribed
+        .iter()
+        .filter(|sub| sub.mboxname.starts_with("user.carol.n"));
+    assert_eq!(written.count() as i64, lines);
+    assert!(moves > 1, "only {moves} moves");
+    drop(backup);
+    c_verifies(&place, "carol");
+    assert_eq!(
+        files(&place, "one/c").len() + files(&place, "two/c").len(),
+        2
+    );
+}
+
 #[test]
 fn a_full_disk_stops_a_move_and_leaves_nothing() {
     let Some(place) = two_partitions() else {
@@ -190,6 +242,59 @@ fn a_full_disk_stops_a_move_and_leaves_nothing() {
     assert_eq!((output.code, left), (Some(75), Vec::<String>::new()));
     path(&place, "carol", "one");
     c_verifies(&place, "carol");
+}
+
+#[test]
+fn what_cannot_be_written_is_told() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    // A partition that is a file, one that may not be written, a backup without an index.
+    fs::remove_dir(place.path("two")).unwrap();
+    place.write("two", b"a file");
+    refused(&place, "ctl_backups move carol two", 75, "two");
+    fs::remove_file(place.path("two")).unwrap();
+    place.mkdir("two");
+    let two = place.path("two");
+    let allow = |mode| fs::set_permissions(&two, PermissionsExt::from_mode(mode)).unwrap();
+    allow(0o500);
+    refused(
+        &place,
+        "ctl_backups move carol two",
+        75,
+        "Permission denied",
+    );
+    allow(0o700);
+    path(&place, "carol", "one");
+    c_verifies(&place, "carol");
+    fs::remove_file(place.path("one/c/carol_AAAAAA.index")).unwrap();
+    ok(&place, "ctl_backups move carol two");
+    assert_eq!(files(&place, "two/c").len(), 1);
+    refused(
+        &place,
+        "ctl_backups rename carol dora",
+        75,
+        "ctl_backups reindex",
+    );
+    refused(
+        &place,
+        "ctl_backups purge carol --subject x",
+        75,
+        "ctl_backups reindex",
+    );
+    ok(&place, "ctl_backups delete --now carol");
+    // backups.db may not be written: nothing is moved.
+    fs::set_permissions(place.path("conf"), PermissionsExt::from_mode(0o500)).unwrap();
+    fs::set_permissions(
+        place.path("conf/backups.db"),
+        PermissionsExt::from_mode(0o400),
+    )
+    .unwrap();
+    refused(&place, "ctl_backups move bethany two", 75, "backups.db");
+    path(&place, "bethany", "one");
+    assert_eq!(files(&place, "two/b"), [""; 0]);
+    ok(&place, "ctl_backups verify bethany");
+    fs::set_permissions(place.path("conf"), PermissionsExt::from_mode(0o700)).unwrap();
 }
 
 #[test]
@@ -243,6 +348,103 @@ fn a_renamed_user_is_the_new_one_for_c_and_for_us() {
     refused(&place, "ctl_backups rename d.ora", 64, "<NEW>");
 }
 
+/// Quota, annotations, sieve, folders that exist only because a child does, a deleted folder.
+#[test]
+fn everything_of_a_user_is_renamed() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    place.mkdir("one/e");
+    place.write("one/e/eva_AAAAAA", b"");
+    let data = place.path("one/e/eva_AAAAAA");
+    let mailbox = |name: &str, more: &str| {
+        format!(
+            "MAILBOX %(UNIQUEID {name} MBOXNAME {name} {more} SYNC_CRC 0 LAST_UID 0 HIGHESTMODSEQ 1 \
+             RECENTUID 0 RECENTTIME 0 LAST_APPENDDATE 0 POP3_LAST_LOGIN 0 UIDVALIDITY 1 \
+             PARTITION default ACL \"eva\tlrs\tbob\tr\t\" OPTIONS P RECORD ())"
+        )
+    };
+    let mut appender = Appender::open(&data, true).unwrap();
+    for line in [
+        mailbox("user.eva", ""),
+        "MAILBOX %(UNIQUEID i1 MBOXNAME user.eva.A MBOXTYPE i)".to_owned(),
+        mailbox("user.eva.A.B", ""),
+        mailbox("DELETED.user.eva.Old.6B048689", ""),
+        mailbox("user.eva.Gone", ""),
+        "UNMAILBOX user.eva.Gone".to_owned(),
+        "SUB %(USERID eva MBOXNAME user.eva.A.B)".to_owned(),
+        "SUB %(USERID eva MBOXNAME user.bob)".to_owned(),
+        "QUOTA %(ROOT user.eva STORAGE 1000)".to_owned(),
+        "ANNOTATION %(MBOXNAME user.eva.A.B ENTRY /x USERID eva VALUE v)".to_owned(),
+        "SIEVE %(USERID eva FILENAME a.script LAST_UPDATE 1 CONTENT keep)".to_owned(),
+    ] {
+        let apply = parse_apply(line.as_bytes()).unwrap();
+        appender.append(&apply, 1_795_459_116).unwrap();
+    }
+    appender.commit().unwrap();
+    appender.finish().unwrap();
+    for suffix in ["", ".index"] {
+        let name = format!("one/e/eva_AAAAAA{suffix}");
+        let bytes = fs::read(place.path(&name)).unwrap();
+        place.write(&name, &bytes);
+    }
+    insert(&place, "eva", &data);
+    c_verifies(&place, "eva");
+
+    ok(&place, "ctl_backups rename eva e.va@x.org");
+    let path = path(&place, "e.va@x.org", "one/e");
+    c_verifies(&place, "e.va@x.org");
+    let look = |backup: &Backup| {
+        let index = backup.index();
+        let mut names: Vec<String> = Vec::new();
+        for row in index.mailboxes().unwrap() {
+            names.push(format!("{} {:?}", row.mboxname, row.deleted.is_some()));
+            if row.deleted.is_none() {
+                assert_eq!(row.acl.as_deref(), Some("e.va@x.org\tlrs\tbob\tr\t"));
+            }
+        }
+        let folders = index.intermediates().unwrap();
+        names.extend(folders.into_iter().map(|folder| folder.mboxname));
+        let subscribed = index.subscriptions().unwrap().into_iter();
+        let subscribed = subscribed.filter(|sub| sub.unsubscribed.is_none());
+        names.extend(subscribed.map(|sub| format!("sub {}", sub.mboxname)));
+        names.extend(index.quotas().unwrap().into_iter().map(|(root, _)| root));
+        let annotations = index.annotations().unwrap().into_iter();
+        names.extend(annotations.map(|a| format!("{} {}", a.mboxname, a.userid)));
+        names.sort();
+        names
+    };
+    let expected = [
+        "sub user.bob",
+        "sub x.org!user.e^va.A.B",
+        "user.eva.Gone true",
+        "x.org!DELETED.user.e^va.Old.6B048689 false",
+        "x.org!user.e^va",
+        "x.org!user.e^va false",
+        "x.org!user.e^va.A",
+        "x.org!user.e^va.A.B e.va@x.org",
+        "x.org!user.e^va.A.B false",
+    ];
+    assert_eq!(
+        look(&Backup::open(&path, Lock::Shared { wait: true }).unwrap()),
+        expected
+    );
+    // The same from the bytes, ours and C's.
+    let (rebuilt, report) = Backup::open_rebuilt(&path, Lock::None).unwrap();
+    assert_eq!(
+        (look(&rebuilt), report.losses.len()),
+        (expected.map(str::to_owned).to_vec(), 0)
+    );
+    let listed = place.c("cyr_backup e.va@x.org list mailboxes").out;
+    assert_eq!(place.c("ctl_backups reindex e.va@x.org").code, Some(0));
+    assert_eq!(place.c("cyr_backup e.va@x.org list mailboxes").out, listed);
+    c_verifies(&place, "e.va@x.org");
+    // Whose it is, also when nobody can ask backups.db.
+    fs::remove_file(place.path("conf/backups.db")).unwrap();
+    ok(&place, "ctl_backups reconstruct");
+    self::path(&place, "e.va@x.org", "one/e");
+}
+
 #[test]
 fn a_rename_may_be_killed_at_any_time() {
     let Some(place) = two_partitions() else {
@@ -279,12 +481,19 @@ fn hold_delete_and_what_they_say_to_each_other() {
         let words = "on hold: case\u{a0}17; release it with `ctl_backups unhold`";
         refused(&place, &format!("ctl_backups delete {how}"), 75, words);
     }
+    let held = ok(&place, "ctl_backups hold --list");
+    assert!(held.ends_with("\tcarol\tcase\u{a0}17\n"), "{held}");
+    assert_eq!(ok(&place, "ctl_backups delete --list"), "");
     // C's tools see nothing of it, and it survives them.
     c_verifies(&place, "carol");
     assert_eq!(place.c("ctl_backups reindex carol").code, Some(0));
     refused(&place, "ctl_backups delete --now carol", 75, "on hold");
     ok(&place, "ctl_backups unhold carol");
     assert!(ok(&place, "ctl_backups unhold carol").contains("was not on hold"));
+
+    ok(&place, "ctl_backups hold carol");
+    refused(&place, "ctl_backups -F compact carol", 75, "on hold");
+    ok(&place, "ctl_backups unhold carol");
 
     // Marked, taken back, marked again; then time goes by.
     ok(&place, "ctl_backups delete carol");

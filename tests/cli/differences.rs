@@ -19,10 +19,12 @@ fn documented_and_tested() {
         "cyr_backup.rs",
         "damage.rs",
         "find.rs",
+        "samples.rs",
         "restore.rs",
+        "whole_files.rs",
     ]
     .map(|name| format!("cli/{name}"));
-    let service = ["security.rs"].map(|name| format!("service/{name}"));
+    let service = ["security.rs", "starts.rs"].map(|name| format!("service/{name}"));
     let restore = ["beside_c.rs", "refusals.rs"].map(|name| format!("restore/{name}"));
     for name in tools.iter().chain(&service).chain(&restore) {
         let source = fs::read_to_string(root.join("tests").join(name)).unwrap();

@@ -11,8 +11,8 @@ use cyrusbackup::types::BackupKey;
 
 use super::rig::{Cyrus, Instance, Output, our_binary, run};
 
-/// C hangs on some files; nothing here takes longer than a moment.
-const LIMIT: Duration = Duration::from_secs(30);
+/// C hangs on some files; nothing here takes longer than a moment, on a machine that is not busy.
+const LIMIT: Duration = Duration::from_secs(180);
 
 pub struct Place {
     instance: Instance,
@@ -158,6 +158,49 @@ impl Place {
                 .envs(env.iter().copied()),
             LIMIT,
         )
+    }
+
+    /// Our tool, about to be started.
+    pub fn command(&self, line: &str) -> std::process::Command {
+        let (tool, words) = split(line);
+        let mut command = self.instance.command(our_binary(tool));
+        command.args(words);
+        command
+    }
+
+    /// The same, saying nothing.
+    pub fn quiet(&self, line: &str) -> std::process::Command {
+        let mut command = self.command(line);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// C's ctl_backups with words that have blanks.
+    pub fn c_words(&self, words: &[&str]) -> Output {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        self.run("/usr/lib/cyrus/bin/ctl_backups", &words)
+    }
+
+    /// Ours with words that have blanks.
+    pub fn our_words(&self, words: &[&str]) -> Output {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        self.run(our_binary("ctl_backups"), &words)
+    }
+
+    /// Rows of a backup's index, printed.
+    pub fn rows(&self, backup: &str, query: &str) -> Vec<String> {
+        let index = rusqlite::Connection::open(self.path(&format!("{backup}.index"))).unwrap();
+        let mut query = index.prepare(query).unwrap();
+        let columns = query.column_count();
+        let row = |row: &rusqlite::Row<'_>| {
+            let value = |column| row.get::<_, rusqlite::types::Value>(column).unwrap();
+            Ok(format!("{:?}", (0..columns).map(value).collect::<Vec<_>>()))
+        };
+        query
+            .query_map([], row)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
     }
 
     fn run(&self, program: &str, words: &[String]) -> Output {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::administer::{insert, key, two_partitions};
@@ -118,6 +119,16 @@ fn what_is_not_there_now_is_not_forgotten() {
     fs::rename(away, place.path("one")).unwrap();
     // One that imapd.conf no longer has.
     place.configure("backuppartition-two: @B@/two\n");
+    reconstruct(&place, 0, &["2 kept, 0 added, 0 changed, 0 dropped"]);
+    // A directory that may not be read, and a link that leads nowhere.
+    place.configure("backuppartition-one: @B@/one\nbackuppartition-two: @B@/two\n");
+    let directory = place.path("one/c");
+    let allow = |mode| fs::set_permissions(&directory, PermissionsExt::from_mode(mode)).unwrap();
+    allow(0);
+    reconstruct(&place, 0, &["carol: kept", "Permission denied", "2 kept"]);
+    allow(0o700);
+    fs::rename(&directory, place.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(place.path("elsewhere"), &directory).unwrap();
     reconstruct(&place, 0, &["2 kept, 0 added, 0 changed, 0 dropped"]);
     // An entry for a file in which nobody can tell anything.
     place.write("two/junk_AAAAAA", b"junk");

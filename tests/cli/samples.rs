@@ -3,6 +3,7 @@
 //! not repeated here.
 
 use std::fs::OpenOptions;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use cyrusbackup::store::lock::{Locked, Mode, open_locked};
@@ -134,4 +135,125 @@ fn who_waits_gets_the_same_in_the_end() {
             );
         }
     }
+}
+
+/// Commands that change files run on two equal places, one for each side: what they say, and which
+/// files are there afterwards with which rights.
+#[test]
+fn changing_is_the_same() {
+    let (Some(c), Some(ours)) = (Place::new(), Place::new()) else {
+        return;
+    };
+    let kill: &[&str] = &["lock", "-x", "kill -9 $$", "carol"];
+    let look: &[&str] = &["lock", "-c", "-x", "ls", "nosuch"];
+    let table: [(&str, &[&[&str]]); 13] = [
+        (
+            "compact -S ends at the first that fails",
+            &[&["-S", "compact", "gone", "carol"]],
+        ),
+        (
+            "compact of what is not there",
+            &[&["compact", "gone"], &["compact", "nosuch"]],
+        ),
+        (
+            "compact without need",
+            &[&["compact", "%SHARED"], &["-j", "compact", "%SHARED"]],
+        ),
+        ("compact of prefixes", &[&["compact", "-P", "zz", "q"]]),
+        (
+            "an index that was not finished",
+            &[&["-F", "compact", "-f", "b/left"]],
+        ),
+        (
+            "files that stay",
+            &[
+                &["-F", "compact", "-f", "b/keep"],
+                &["reindex", "-f", "b/keep"],
+            ],
+        ),
+        (
+            "reindex of what is not there",
+            &[&["reindex", "gone"], &["-j", "reindex", "gone"]],
+        ),
+        (
+            "reindex",
+            &[&["reindex", "carol"], &["-v", "reindex", "carol"]],
+        ),
+        ("reindex by name", &[&["reindex", "-f", "b/carol"]]),
+        ("a command that is killed", &[kill]),
+        (
+            "lock of what is not there",
+            &[look, &["lock", "-x", "true", "gone"]],
+        ),
+        (
+            "lock of two, in two ways",
+            &[
+                &["lock", "carol", "bethany"],
+                &["lock", "-p", "-s", "carol"],
+            ],
+        ),
+        (
+            "stat",
+            &[
+                &["stat", "carol"],
+                &["-j", "stat", "-f", "b/empty"],
+                &["stat", "nosuch"],
+            ],
+        ),
+    ];
+    for place in [&c, &ours] {
+        place.configure("backup_keep_previous: no\n");
+        place.write("b/empty", b"");
+        place.copy("b/carol", "b/keep");
+        place.copy("b/carol", "b/left");
+        place.write("b/left.index.new", b"");
+        let own = PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(place.path("b/left.index.new"), own).unwrap();
+    }
+    for (name, lines) in table {
+        if name == "files that stay" {
+            c.configure("backup_keep_previous: yes\n");
+            ours.configure("backup_keep_previous: yes\n");
+        }
+        for words in lines {
+            let show = |place: &Place, output: super::rig::Output| {
+                let here = place.path("").to_str().unwrap().to_owned();
+                let said = format!("{:?}\n{}\n{}", output.code, output.out, output.err);
+                said.replace(here.trim_end_matches('/'), "HERE") + &listing(place)
+            };
+            if name == "files that stay" {
+                // Earlier versions are named after the second.
+                std::thread::sleep(Duration::from_millis(1100));
+            }
+            let expected = show(&c, c.c_words(words));
+            assert_eq!(
+                show(&ours, ours.our_words(words)),
+                expected,
+                "{name}: {words:?}"
+            );
+        }
+    }
+}
+
+/// Names and modes in `b`, times in names left out, and the index that C makes when it looks at an
+/// empty backup (D42).
+fn listing(place: &Place) -> String {
+    let mut lines: Vec<String> = std::fs::read_dir(place.path("b"))
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let name = match name.rsplit_once('.') {
+                Some((stem, digits)) if digits.parse::<u64>().is_ok() => format!("{stem}.TIME"),
+                _ => name,
+            };
+            format!(
+                "\n{:o} {name}",
+                entry.metadata().unwrap().permissions().mode()
+            )
+        })
+        .collect();
+    lines.retain(|line| !line.ends_with(" empty.index"));
+    lines.sort();
+    lines.concat()
 }

@@ -12,11 +12,15 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod broken_disk;
 mod changes;
 mod folders;
 mod mounted;
 mod push;
+mod random;
+mod repair;
 mod rolling;
 mod same_source;
+mod state;
 mod turns;
 mod world;

@@ -119,6 +119,12 @@ fn every_part_comes_back_as_it_was() {
     ));
     assert_eq!(content(&mut anne, "INBOX/Gone/P/Q/R"), r);
 
+    // And as the deleted folder that it is, where only an administrator sees it.
+    world.restored(&format!("-D {server} anne user/anne/P/Q/R"));
+    let listed = target.admin().list();
+    let deleted = |name: &&String| name.starts_with("DELETED/user/anne/P/Q/R/");
+    assert_eq!(listed.iter().filter(deleted).count(), 1, "{listed:?}");
+
     // What was expunged since then; it is visible and not \Deleted.
     world.restored(&format!(
         "--expunged-since @{} --into user/anne/Back {server} anne user/anne",

@@ -14,6 +14,7 @@ struct Way {
     credentials: Credentials,
     tls: TlsSettings,
     compression: Compression,
+    services: Vec<Service>,
 }
 
 impl Way {
@@ -27,13 +28,14 @@ impl Way {
             },
             tls: TlsSettings::default(),
             compression: Compression::Remote,
+            services: Vec::new(),
         }
     }
 
     fn open(&self) -> Result<Client, ClientError> {
         Client::open(&Connect {
             address: &Address::parse(&self.address).unwrap(),
-            services: &[Service("csync".to_owned())],
+            services: &self.services,
             credentials: &self.credentials,
             tls: &self.tls,
             compression: self.compression,
@@ -75,6 +77,23 @@ fn every_mechanism_to_sync_server_and_imapd() {
         let error = way.open().err().unwrap().to_string();
         assert_eq!(error, "TLS: the server does not offer it");
     }
+}
+
+#[test]
+fn without_a_port_the_first_service_that_answers_counts() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    let target = target(cyrus);
+    let _anne = target.add_user("anne");
+    let mut way = Way::to(0);
+    way.address = "127.0.0.1".to_owned();
+    let service = |port: u16| Service(port.to_string());
+    // Nobody listens on port 1.
+    way.services = vec![service(1), service(target.imap_port())];
+    way.works();
+    way.services = vec![service(target.sync_port()), service(1)];
+    way.works();
+    way.services = vec![service(1), Service("no-such-service".to_owned())];
+    assert!(matches!(way.open(), Err(ClientError::Io { .. })));
 }
 
 #[test]

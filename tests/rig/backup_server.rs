@@ -75,6 +75,25 @@ impl BackupServer {
         self.port
     }
 
+    /// Starts ours on a disk that fails: `fault` is what `strace -e inject=` takes.
+    pub fn start_failing(&mut self, fault: &str) -> u16 {
+        self.stop();
+        self.port = free_port();
+        let call = fault.split(':').next().expect("a system call");
+        let mut command = std::process::Command::new("strace");
+        // -D: the server is our child, strace hangs on to it.
+        command.args(["-D", "-f", "-q", "-o", "/dev/null", "-e"]);
+        command.args([
+            format!("trace={call}"),
+            "-e".to_owned(),
+            format!("inject={fault}"),
+        ]);
+        command.arg(our_binary("backupd"));
+        self.running = Some(Running::Ours(self.spawn(command)));
+        wait_for_banner(self.port);
+        self.port
+    }
+
     /// Ends the server in its orderly way.
     pub fn stop(&mut self) {
         if let Some(Running::Ours(mut child)) = self.running.take() {
@@ -248,14 +267,17 @@ impl BackupServer {
     }
 
     fn spawn_ours(&self) -> Child {
-        let path = our_binary("backupd");
+        self.spawn(std::process::Command::new(our_binary("backupd")))
+    }
+
+    fn spawn(&self, mut command: std::process::Command) -> Child {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log())
             .expect("a log");
         // As root: becoming the user cyrus is a part of what is tested.
-        std::process::Command::new(path)
+        command
             .arg("-C")
             .arg(self.instance.conf())
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])

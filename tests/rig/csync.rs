@@ -39,6 +39,7 @@ impl Csync {
         };
         loop {
             let line = csync.line().expect("a banner");
+            assert!(!line.is_empty(), "hung up on before the banner");
             if line.starts_with("* OK") {
                 return csync;
             }

@@ -68,6 +68,12 @@ impl Imap {
         }
     }
 
+    /// The same, where the server may say NO.
+    pub fn attempt(&mut self, command: &str) -> Result<Vec<Vec<u8>>, String> {
+        let tag = self.send(command);
+        self.finish(&tag)
+    }
+
     pub fn create(&mut self, mailbox: &str) {
         self.command(&format!("CREATE {}", quote(mailbox)));
     }

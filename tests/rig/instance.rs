@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -59,7 +58,9 @@ impl Instance {
     /// The same in another realm.
     pub fn add_password_in(&self, realm: &str, user: &str, password: &str) {
         let file = self.dir().join("sasldb2");
-        let mut child = Command::new("/usr/sbin/saslpasswd2")
+        let mut child = self
+            .cyrus
+            .command("/usr/sbin/saslpasswd2", 0, 0)
             .args(["-p", "-c", "-u", realm, "-f"])
             .args([file.as_os_str(), user.as_ref()])
             .stdin(Stdio::piped())
@@ -85,15 +86,9 @@ impl Instance {
 
     /// Any program that takes `-C FILE`, with this configuration, as the user cyrus.
     pub fn command(&self, path: &str) -> Command {
-        let mut command = Command::new(path);
-        command
-            .arg("-C")
-            .arg(self.conf())
-            .uid(self.cyrus.uid)
-            .gid(self.cyrus.gid);
-        command
-            .current_dir(self.dir())
-            .env("PATH", format!("{BIN}:/usr/sbin:/usr/bin:/sbin:/bin"));
+        let mut command = self.cyrus.command(path, self.cyrus.uid, self.cyrus.gid);
+        command.arg("-C").arg(self.conf());
+        command.current_dir(self.dir());
         command
     }
 

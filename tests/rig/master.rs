@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -30,14 +30,21 @@ impl Master {
         let conf = instance.dir().join("cyrus.conf");
         fs::write(&conf, cyrus_conf(instance, services)).expect("cyrus.conf");
         let log = fs::File::create(instance.dir().join("log/master.log")).expect("a log");
-        let child = Command::new("/usr/sbin/cyrmaster")
+        let program = match instance.cyrus.root {
+            None => "/usr/sbin/cyrmaster".to_owned(),
+            Some(_) => format!("{BIN}/master"),
+        };
+        let child = instance
+            .cyrus
+            .command(&program, 0, 0)
             .arg("-C")
             .arg(instance.conf())
             .arg("-M")
             .arg(conf)
             .arg("-p")
             .arg(instance.dir().join("run/master.pid"))
-            .env("PATH", format!("{BIN}:/usr/sbin:/usr/bin:/sbin:/bin"))
+            .arg("-L")
+            .arg(instance.dir().join("log/services.log"))
             .current_dir(instance.dir())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
@@ -50,6 +57,16 @@ impl Master {
             .iter()
             .for_each(|service| wait_for_banner(service.port));
         master
+    }
+
+    /// Process ids of its children.
+    pub fn children(&self) -> Vec<u32> {
+        let pid = self.child.id();
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace()
+            .map(|pid| pid.parse().expect("a process id"))
+            .collect()
     }
 
     /// Its process id, and that of its group.

@@ -45,5 +45,5 @@ pub use process::{Output, our_binary, run};
 pub use proxy::{Proxy, Trigger};
 pub use rows::{Rows, Tolerate};
 pub use sieve::{Sieve, base64};
-pub use source::{ADMIN, PASSWORD, Source};
+pub use source::{ADMIN, PASSWORD, Rolling, Source};
 pub use transcript::{Acknowledged, Exchange, Transcript};

@@ -28,6 +28,8 @@ struct State {
 
 #[derive(Default)]
 struct Session {
+    /// The banner was in what has been taken.
+    greeted: bool,
     client: Vec<u8>,
     server: Vec<u8>,
 }
@@ -67,13 +69,25 @@ impl Proxy {
         self.lock().trigger.take()
     }
 
-    /// What passed since the last call: one transcript for each connection.
+    /// What passed since the last call: one transcript for each connection that said something. A connection
+    /// that is in the middle of a command is cut there.
     pub fn take(&self) -> Vec<Transcript> {
-        let sessions = std::mem::take(&mut self.lock().sessions);
-        sessions
-            .iter()
-            .map(|session| Transcript::parse(&session.client, &session.server))
-            .collect()
+        let mut transcripts = Vec::new();
+        for session in &mut self.lock().sessions {
+            if session.client.is_empty() && session.server.is_empty() {
+                continue;
+            }
+            let (client, server) = (&session.client, &session.server);
+            transcripts.push(match session.greeted {
+                true => Transcript::of_commands(client, server),
+                false => Transcript::parse(client, server),
+            });
+            *session = Session {
+                greeted: true,
+                ..Session::default()
+            };
+        }
+        transcripts
     }
 
     /// Octets that clients sent since the last `take`.

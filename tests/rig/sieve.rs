@@ -46,6 +46,16 @@ impl Sieve {
         self.command(&format!("DELETESCRIPT \"{name}\""));
     }
 
+    /// Each script, and whether it is active.
+    pub fn list(&mut self) -> Vec<(String, bool)> {
+        let lines = self.command("LISTSCRIPTS");
+        let named = lines.iter().filter_map(|line| {
+            let name = line.strip_prefix('"')?.split('"').next()?;
+            Some((name.to_owned(), line.ends_with("ACTIVE")))
+        });
+        named.collect()
+    }
+
     /// Lines of an answer without the last.
     pub fn ask(&mut self, command: &str) -> Vec<String> {
         self.command(command)

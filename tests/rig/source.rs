@@ -28,7 +28,15 @@ pub struct Source {
 impl Source {
     /// Starts imapd and timsieved; `sync_client` will talk to `backup_port`.
     pub fn start(cyrus: Cyrus, backup_port: u16) -> Source {
+        Source::start_with(cyrus, backup_port, "")
+    }
+
+    /// The same with more options in imapd.conf.
+    pub fn start_with(cyrus: Cyrus, backup_port: u16, more: &str) -> Source {
         let mut source = Source::prepare(cyrus, "source", backup_port);
+        source
+            .instance
+            .configure(&with(&options(backup_port, PASSWORD, "repl"), more));
         source.run(false);
         source
     }
@@ -154,12 +162,13 @@ impl Source {
     }
 
     /// A rolling `sync_client`, until dropped.
-    pub fn roll(&self) -> Rolling<'_> {
+    pub fn roll(&self) -> Rolling {
         let mut command = self.instance.program("sync_client");
         // -R is -r without going into the background, where its process id would be lost.
         command.args(["-n", "bk", "-R", "-d", "1"]);
+        command.stdin(std::process::Stdio::null());
         Rolling {
-            source: self,
+            logs: self.logs(),
             client: command.spawn().expect("sync_client"),
         }
     }
@@ -167,12 +176,19 @@ impl Source {
     /// Starts the log of the channel anew, as after a full run.
     pub fn forget_log(&self) {
         for name in ["log", "log-run"] {
-            let _ = std::fs::remove_file(self.log(name));
+            let _ = std::fs::remove_file(self.logs().join(name));
         }
     }
 
-    fn log(&self, name: &str) -> PathBuf {
-        self.instance.dir().join("conf/sync/bk").join(name)
+    /// imapd does not log what it sets for the whole server; this is what an administrator's tool logs.
+    pub fn log_annotation_of_server(&self) {
+        let log = self.logs().join("log");
+        std::fs::write(&log, "ANNOTATION \"\"\n").expect("the log of the channel");
+        self.instance.give_to_cyrus(&log);
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.instance.dir().join("conf/sync/bk")
     }
 }
 
@@ -183,12 +199,12 @@ impl Drop for Source {
 }
 
 /// A rolling client that follows the source's log.
-pub struct Rolling<'a> {
-    source: &'a Source,
+pub struct Rolling {
+    logs: PathBuf,
     client: Child,
 }
 
-impl Rolling<'_> {
+impl Rolling {
     /// Waits until the client has taken the whole log and worked it off; panics after 60 s.
     pub fn settle(&mut self) {
         let end = Instant::now() + Duration::from_secs(60);
@@ -197,17 +213,17 @@ impl Rolling<'_> {
                 panic!("the rolling sync_client ended: {status}");
             }
             // log is renamed to log-run, which goes when all of it was acknowledged.
-            if !self.source.log("log").exists() && !self.source.log("log-run").exists() {
+            if !self.logs.join("log").exists() && !self.logs.join("log-run").exists() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let text = std::fs::read_to_string(self.source.log("log-run")).unwrap_or_default();
+        let text = std::fs::read_to_string(self.logs.join("log-run")).unwrap_or_default();
         panic!("the rolling sync_client did not finish its log in 60 s; log-run: {text}");
     }
 }
 
-impl Drop for Rolling<'_> {
+impl Drop for Rolling {
     fn drop(&mut self) {
         let _ = self.client.kill();
         let _ = self.client.wait();
@@ -231,4 +247,16 @@ annotation_allow_undefined: yes
 xbackup_enabled: yes
 "
     )
+}
+
+/// Options, those of `more` in place of the same ones: imapd takes none twice.
+fn with(common: &str, more: &str) -> String {
+    let keys: Vec<&str> = more
+        .lines()
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    let kept = common
+        .lines()
+        .filter(|line| !keys.iter().any(|key| line.starts_with(key)));
+    kept.map(|line| format!("{line}\n")).collect::<String>() + more
 }

@@ -30,13 +30,19 @@ pub struct Transcript {
 impl Transcript {
     /// Pairs the client's commands with the server's final answers: csync never pipelines (W 1.1).
     pub fn parse(client: &[u8], server: &[u8]) -> Transcript {
-        let mut answers = lines(server).into_iter();
         // The banner ends as an answer does, with `* OK`.
-        for line in answers.by_ref() {
-            if line.starts_with(b"* OK") {
-                break;
-            }
-        }
+        let lines = lines(server);
+        let banner = lines.iter().position(|line| line.starts_with(b"* OK"));
+        let answers = lines.into_iter().skip(banner.map_or(0, |at| at + 1));
+        Transcript::pair(client, answers)
+    }
+
+    /// The same of a piece of a connection without its banner.
+    pub fn of_commands(client: &[u8], server: &[u8]) -> Transcript {
+        Transcript::pair(client, lines(server).into_iter())
+    }
+
+    fn pair(client: &[u8], mut answers: impl Iterator<Item = Vec<u8>>) -> Transcript {
         let exchanges = lines(client).into_iter().map(|command| {
             let mut answer = Vec::new();
             for line in answers.by_ref() {

@@ -10,4 +10,5 @@
 mod rig;
 
 mod security;
+mod starts;
 mod tls_client;

@@ -158,21 +158,18 @@ impl StoreService {
             rename.old.owner(&self.namespace),
             rename.new.owner(&self.namespace),
         );
+        if from != to {
+            return self.move_to_other_owner(rename);
+        }
         let done = self.backups.append_existing(&from, |appender| {
             if !lives(appender.index(), rename.old.as_str())? {
                 return Ok(false);
             }
-            if from != to {
-                // The client finds nothing under the new name and sends all of it there; here it
-                // stays as a deleted mailbox.
-                send_away(appender, &rename.old)?;
-            } else {
-                if rename.old != rename.new && lives(appender.index(), rename.new.as_str())? {
-                    send_away(appender, &rename.new)?;
-                }
-                appender.append(&Apply::Rename(rename.clone()), super::now())?;
-                say_header(appender, &rename.new)?;
+            if rename.old != rename.new && lives(appender.index(), rename.new.as_str())? {
+                send_away(appender, &rename.new)?;
             }
+            appender.append(&Apply::Rename(rename.clone()), super::now())?;
+            say_header(appender, &rename.new)?;
             appender.commit()?;
             Ok(true)
         });
@@ -349,7 +346,7 @@ fn say_header(appender: &mut Appender, name: &MboxName) -> Result<()> {
     Ok(())
 }
 
-fn reply_if_known(key: &BackupKey, done: Result<Option<bool>>, name: &str) -> Reply {
+pub(super) fn reply_if_known(key: &BackupKey, done: Result<Option<bool>>, name: &str) -> Reply {
     match done {
         Ok(Some(true)) => success(),
         Ok(_) => nonexistent(name),

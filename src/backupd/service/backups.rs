@@ -1,8 +1,11 @@
 //! The backups that one connection has at hand: those it appends to, held locked until RESTART,
 //! idleness or the end, and those it only looks into, let go at once. Left out: what is asked and
 //! answered (`get`, `apply`).
+//!
+//! Two connections never wait for each other: who has to wait for a lock lets go of all others
+//! first, except for the one pair, which is locked in the order of the keys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +18,8 @@ use crate::types::BackupKey;
 /// Backups open for appending in one connection; `sync_client -A` walks over all users without
 /// ever saying RESTART (spec: csync 8.6).
 const MOST_OPEN: usize = 8;
-/// How long to wait for another connection to let go before saying LOCKED.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long to wait for another connection before saying LOCKED: longer than an idle one keeps its locks.
+const PATIENCE: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The backups of one connection.
@@ -64,6 +67,33 @@ impl Backups {
         self.work_on(key, work).map(Some)
     }
 
+    /// Works on two backups at once, the second made if need be; None when there is no first one.
+    pub fn append_pair<T>(
+        &mut self,
+        one: &BackupKey,
+        other: &BackupKey,
+        work: impl FnOnce(&mut Appender, &mut Appender) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.finish();
+        let Some(path) = self.placement.find(one)? else {
+            return Ok(None);
+        };
+        let other_path = self.placement.find_or_create(other)?;
+        let open = |path: &Path| patiently(|| Appender::open(path, false));
+        let (mut first, mut second);
+        if one < other {
+            first = open(&path)?;
+            second = open(&other_path)?;
+        } else {
+            second = open(&other_path)?;
+            first = open(&path)?;
+        }
+        let result = work(&mut first, &mut second)?;
+        second.finish()?;
+        first.finish()?;
+        Ok(Some(result))
+    }
+
     /// Asks the index of a backup; None when there is no such backup. Leaves no trace.
     pub fn ask<T>(
         &mut self,
@@ -76,7 +106,8 @@ impl Backups {
         let Some(path) = self.placement.find(key)? else {
             return Ok(None);
         };
-        match patiently(|| Backup::open(&path, Lock::Shared { wait: false })) {
+        let open = || Backup::open(&path, Lock::Shared { wait: false });
+        match self.alone_patiently(open) {
             Ok(backup) if backup.is_current()? => return question(backup.index()).map(Some),
             // Dropped here, with its lock: the appender wants it alone.
             Ok(_) | Err(StoreError::InvalidFormat { .. }) => {}
@@ -97,7 +128,8 @@ impl Backups {
         let Some(path) = self.placement.find(key)? else {
             return Ok(None);
         };
-        patiently(|| Backup::open(&path, Lock::Shared { wait: false })).map(Some)
+        self.alone_patiently(|| Backup::open(&path, Lock::Shared { wait: false }))
+            .map(Some)
     }
 
     /// Ends all chunks and lets go of all locks. What fails here is recovered at the next open:
@@ -121,9 +153,20 @@ impl Backups {
                 error!(%key, error = e.detail(), "closing a backup failed");
             }
         }
-        let appender = patiently(|| Appender::open(&path, false))?;
+        let appender = self.alone_patiently(|| Appender::open(&path, false))?;
         self.open.push((key.clone(), appender));
         Ok(())
+    }
+
+    /// Opens; when somebody else has the lock, lets go of what is open here before waiting.
+    fn alone_patiently<T>(&mut self, open: impl Fn() -> Result<T>) -> Result<T> {
+        match open() {
+            Err(StoreError::Locked { .. }) => {
+                self.finish();
+                patiently(open)
+            }
+            result => result,
+        }
     }
 
     fn work_on<T>(

@@ -1,7 +1,7 @@
 //! GET: what we hold, so that the client sends what we lack (spec: csync 4, 7.3, 8.5, 11.3).
 //! Unknown names are left out and nothing is created for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::StoreService;
 use super::backups::refusal;
@@ -41,6 +41,9 @@ impl StoreService {
             Ok(key) => key,
             Err(e) => return invalid_user(userid, &e.to_string()),
         };
+        if let Err(e) = self.settle_moves(&key) {
+            return refusal(&key, &e);
+        }
         let now = super::now();
         let answer = self.backups.ask(&key, |index| {
             let mut lines = mailbox_lines(index, |_| true, now)?;
@@ -85,20 +88,22 @@ impl StoreService {
                 .or_default()
                 .push(name.as_str());
         }
-        let now = super::now();
-        for (key, names) in by_owner {
-            let wanted = |name: &str| names.contains(&name);
-            match self
-                .backups
-                .ask(&key, |index| mailbox_lines(index, wanted, now))
-            {
-                Ok(lines) => self.write_mailboxes(lines.unwrap_or_default(), out),
-                Err(e) => {
-                    out.clear();
-                    return refusal(&key, &e);
-                }
+        for key in by_owner.keys() {
+            if let Err(e) = self.settle_moves(key) {
+                return refusal(key, &e);
             }
         }
+        let now = super::now();
+        let mut lines = Vec::new();
+        for (key, names) in by_owner {
+            let wanted = |name: &str| names.contains(&name);
+            let asked = |index: &Index| mailbox_lines(index, wanted, now);
+            match self.backups.ask(&key, asked) {
+                Ok(more) => lines.extend(more.unwrap_or_default()),
+                Err(e) => return refusal(&key, &e),
+            }
+        }
+        self.write_mailboxes(one_of_each(lines), out);
         success()
     }
 
@@ -255,6 +260,28 @@ impl StoreService {
             write_untagged(name, &Value::KvList(items), out);
         }
     }
+}
+
+/// A mailbox that two backups hold (it was uploaded under a new owner's name, and the old one does
+/// not know) is reported once, as the newer one is: the client knows each UNIQUEID once.
+fn one_of_each(mut lines: Vec<(&'static str, KvList)>) -> Vec<(&'static str, KvList)> {
+    let modseq = |items: &KvList| items.get("HIGHESTMODSEQ").and_then(Value::as_u64);
+    let id = |items: &KvList| {
+        items
+            .get("UNIQUEID")
+            .and_then(Value::as_bytes)
+            .map(<[u8]>::to_vec)
+    };
+    let mut newest: HashMap<Option<Vec<u8>>, Option<u64>> = HashMap::new();
+    for (_, items) in &lines {
+        let best = newest.entry(id(items)).or_default();
+        *best = modseq(items).max(*best);
+    }
+    lines.retain(|(_, items)| match newest.get(&id(items)) {
+        Some(best) if *best == modseq(items) => newest.remove(&id(items)).is_some(),
+        _ => false,
+    });
+    lines
 }
 
 /// `* MAILBOX` of the living mailboxes whose name is wanted, intermediates included, by name.

@@ -41,7 +41,7 @@ enum Outcome {
 }
 
 impl StoreService {
-    pub(super) fn mailbox(&mut self, update: &MailboxUpdate<'_>, staging: &Staging) -> Reply {
+    pub(super) fn mailbox(&mut self, update: &MailboxUpdate<'_>, staging: &mut Staging) -> Reply {
         if let Err(refused) = check(update) {
             return refused;
         }
@@ -52,7 +52,10 @@ impl StoreService {
             apply_update(appender, update, staging, in_full, missing)
         });
         match outcome {
-            Ok(Outcome::Done) => success(),
+            Ok(Outcome::Done) => {
+                staging.note_stored(update.records.iter().flatten().map(|record| record.guid));
+                success()
+            }
             Ok(Outcome::Changed) => Reply::No(
                 Code::SyncChanged,
                 "Mailbox is not what SINCE_MODSEQ says".to_owned(),
@@ -142,7 +145,7 @@ fn assumes(since: &Since, header: Option<&Header>) -> bool {
 
 /// Another mailbox holds the name: it was deleted and made again, and nobody told us
 /// (spec: csync 9.12). The old one is sent away, with its content.
-fn displace(appender: &mut Appender, update: &MailboxUpdate<'_>) -> Result<()> {
+pub(super) fn displace(appender: &mut Appender, update: &MailboxUpdate<'_>) -> Result<()> {
     let index = appender.index();
     let name = update.mboxname.as_str();
     let others = index.mailboxes_by_name(name)?;

@@ -8,6 +8,7 @@ pub(crate) mod fake;
 mod get;
 mod header;
 mod mailbox;
+mod moving;
 
 use std::collections::HashSet;
 use std::sync::Arc;

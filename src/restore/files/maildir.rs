@@ -99,6 +99,8 @@ impl Form for Maildir {
         };
         let unique = unique_name(record);
         let letters = folder.letters(&record.flags);
+        // Before the first file that uses a new letter: the run may end at any moment.
+        folder.save_keywords()?;
         let name = format!("{unique},S={}:2,{letters}", octets.len());
         let temporary = folder.path.join("tmp").join(&unique);
         let path = folder.path.join("cur").join(name);
@@ -106,17 +108,26 @@ impl Form for Maildir {
     }
 
     fn finish(&mut self) -> Result<(), FileError> {
-        for folder in self.folders.values().filter(|folder| folder.changed) {
-            let path = folder.path.join("dovecot-keywords");
-            let lines = folder.keywords.iter().enumerate();
-            let lines: String = lines.map(|(n, word)| format!("{n} {word}\n")).collect();
-            fs::write(&path, lines).map_err(FileError::at(&path))?;
-        }
         Ok(())
     }
 }
 
 impl Folder {
+    fn save_keywords(&mut self) -> Result<(), FileError> {
+        if !self.changed {
+            return Ok(());
+        }
+        let lines = self.keywords.iter().enumerate();
+        let lines: String = lines.map(|(n, word)| format!("{n} {word}\n")).collect();
+        let path = self.path.join("dovecot-keywords");
+        let temporary = self.path.join("tmp/dovecot-keywords");
+        fs::write(&temporary, lines)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(FileError::at(&path))?;
+        self.changed = false;
+        Ok(())
+    }
+
     /// The letters of these flags; keywords beyond the 26th of a folder have none.
     fn letters(&mut self, flags: &str) -> String {
         let words: Vec<&str> = flags

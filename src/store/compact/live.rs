@@ -338,7 +338,12 @@ impl Visitor for Reading<'_> {
                 let applied = self.old_line(&apply, time);
                 self.failed = self.failed.take().or(applied.err());
             }
-            Entry::Horizon(..) | Entry::Other(_) => {}
+            Entry::Horizon(..) => {}
+            Entry::Other(_) => {
+                if let Some(time) = entry::message_time(text) {
+                    self.message_line(time);
+                }
+            }
         }
         self.next_line();
         self.failed.is_none()

@@ -37,6 +37,20 @@ impl Index {
         self.one(&sql, [], rows::chunk)
     }
 
+    /// Inflated bytes of all chunks.
+    pub fn inflated_bytes(&self) -> Result<u64> {
+        let sql = "SELECT coalesce(sum(length), 0) FROM chunk";
+        Ok(self.one(sql, [], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    /// Bytes of the messages that live in some mailbox, or did after `since`.
+    pub fn living_bytes(&self, since: i64) -> Result<u64> {
+        let sql = "SELECT coalesce(sum(size), 0) FROM message WHERE id IN (
+                   SELECT message_id FROM mailbox_message
+                   WHERE expunged IS NULL OR expunged > ?1)";
+        Ok(self.one(sql, [since], |row| row.get(0))?.unwrap_or(0))
+    }
+
     /// All mailboxes by id, deleted ones too.
     pub fn mailboxes(&self) -> Result<Vec<MailboxRow>> {
         self.all(

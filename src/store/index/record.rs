@@ -14,19 +14,17 @@ impl Index {
     pub(super) fn expunge(&self, mailbox_id: i64, uids: &[u32], at: Place) -> Result<()> {
         let mut crc = 0;
         for &uid in uids {
-            if let Some(row) = self
+            if let Some((row, chunk_id)) = self
                 .instance(mailbox_id, uid)?
-                .filter(|row| row.expunged.is_none())
+                .filter(|(row, _)| row.expunged.is_none())
             {
                 crc ^= row.crc();
-                self.put(
-                    mailbox_id,
-                    &Instance {
-                        expunged: Some(at.time),
-                        ..row
-                    },
-                    at,
-                )?;
+                let expunged = Instance {
+                    expunged: Some(at.time),
+                    ..row
+                };
+                // C's verify looks for the record in the lines of this chunk.
+                self.put(mailbox_id, &expunged, Place { chunk_id, ..at })?;
             }
         }
         if let Some(mut header) = self.header(mailbox_id)? {
@@ -48,7 +46,7 @@ impl Index {
         let before = if fresh {
             None
         } else {
-            self.instance(mailbox_id, rec.uid)?
+            self.instance(mailbox_id, rec.uid)?.map(|(row, _)| row)
         };
         let was = before.as_ref().map_or(0, Instance::crc);
         let expunged = match rec.expunged {
@@ -193,16 +191,18 @@ impl Index {
         self.run(sql, values).map(drop)
     }
 
-    /// The instance of a UID, wherever it stands.
-    fn instance(&self, mailbox_id: i64, uid: u32) -> Result<Option<Instance>> {
+    /// The instance of a UID, wherever it stands, and the chunk that said it last.
+    fn instance(&self, mailbox_id: i64, uid: u32) -> Result<Option<(Instance, i64)>> {
         let sql = "SELECT mm.uid, m.guid, mm.modseq, mm.last_updated, mm.flags, mm.internaldate,
-                   mm.annotations, m.size, mm.expunged
+                   mm.annotations, m.size, mm.expunged, mm.last_chunk_id
                    FROM mailbox_message mm JOIN message m ON m.id = mm.message_id
                    WHERE mm.mailbox_id = ?1 AND mm.uid = ?2
                    UNION ALL
                    SELECT uid, guid, modseq, last_updated, flags, internaldate, annotations, size,
-                   expunged FROM cb_record WHERE mailbox_id = ?1 AND uid = ?2 LIMIT 1";
-        self.one(sql, params![mailbox_id, uid], Instance::from_row)
+                   expunged, chunk_id FROM cb_record WHERE mailbox_id = ?1 AND uid = ?2 LIMIT 1";
+        self.one(sql, params![mailbox_id, uid], |row| {
+            Ok((Instance::from_row(row)?, row.get(9)?))
+        })
     }
 
     /// A UID that now names another message: what stood there is gone from the index (the data

@@ -192,6 +192,25 @@ impl Index {
         })
     }
 
+    /// A mailbox of this name is on its way into another backup: `rename` is the command that
+    /// takes it there. Only a note, not said by any line.
+    pub fn note_leaving(&self, mboxname: &str, rename: &str) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO cb_state (key, value) VALUES ('leaving:' || ?1, ?2)";
+        self.run(sql, [mboxname, rename]).map(drop)
+    }
+
+    /// It has left.
+    pub fn forget_leaving(&self, mboxname: &str) -> Result<()> {
+        let sql = "DELETE FROM cb_state WHERE key = 'leaving:' || ?1";
+        self.run(sql, [mboxname]).map(drop)
+    }
+
+    /// The commands of [`Index::note_leaving`] that were not finished.
+    pub fn leaving(&self) -> Result<Vec<String>> {
+        let sql = "SELECT value FROM cb_state WHERE key >= 'leaving:' AND key < 'leaving;'";
+        self.ours(sql, |row| row.get(0))
+    }
+
     /// File name of the active sieve script.
     pub fn active_sieve(&self) -> Result<Option<String>> {
         let sql = "SELECT value FROM cb_state WHERE key = 'active_sieve'";

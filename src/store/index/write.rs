@@ -333,6 +333,8 @@ impl Index {
             let sql = "UPDATE cb_intermediate SET mboxname = ?2, header = ?3 WHERE uniqueid = ?1";
             self.run(sql, params![folder.uniqueid, new, print_keys(&folder.keys)])?;
         }
+        let sql = "UPDATE OR REPLACE cb_annotation SET mboxname = ?2 WHERE mboxname = ?1";
+        self.run(sql, [old, new])?;
         Ok(())
     }
 

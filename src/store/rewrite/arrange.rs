@@ -28,6 +28,7 @@ pub struct Measured {
     pub horizon: Option<(i64, i64)>,
     pub(super) first_line: u64,
     pub(super) bad: BadBodies,
+    pub(super) drop_odd: bool,
 }
 
 impl Measured {

@@ -40,6 +40,10 @@ pub(super) struct Rewriter<'a, 's, 'o> {
     /// Bad bodies that are known.
     pub(super) skip: Option<&'a BadBodies>,
     pub(super) horizon: Option<(i64, i64)>,
+    /// There are lines that nobody understands.
+    pub(super) odd: bool,
+    /// They go: in a damaged chunk they are what the damage made of others.
+    pub(super) drop_odd: bool,
     pub(super) failed: Option<StoreError>,
     /// Time of the MESSAGE line that passes by.
     message: Option<i64>,
@@ -74,6 +78,8 @@ impl<'a, 's, 'o> Rewriter<'a, 's, 'o> {
             bad: BadBodies::new(),
             skip: None,
             horizon: None,
+            odd: false,
+            drop_odd: false,
             failed: None,
             message: None,
             has_file: false,
@@ -281,7 +287,11 @@ impl Visitor for Rewriter<'_, '_, '_> {
                 Entry::Apply(_, Apply::Message(_)) => self.drop_one(),
                 Entry::Apply(time, apply) => self.apply(text, time, &apply),
                 Entry::Horizon(time, horizon) => self.horizon = Some((time, horizon)),
-                Entry::Other(_) => self.whole_line(text),
+                Entry::Other(_) if self.drop_odd => self.drop_one(),
+                Entry::Other(_) => {
+                    self.odd = true;
+                    self.whole_line(text);
+                }
             }
         }
         self.number += 1;

@@ -165,25 +165,42 @@ impl Rewrite {
         let mut members = Vec::new();
         let (mut at, mut number) = (0, 0);
         while at < self.length {
-            let mut measured = Measured::new(at, number);
-            let sink = Sink::Count(&mut measured.lines);
-            let mut rewriter = Rewriter::new(selection, sink, number);
-            let member = self
-                .data
-                .io(salvage::read(&mut resync, at, &mut rewriter))?;
-            number = rewriter.number;
-            let (changed, dropped, bad) = (rewriter.changed, rewriter.dropped, rewriter.bad);
-            (measured.horizon, measured.bad) = (rewriter.horizon, bad);
-            measured.end = member.next;
-            measured.length = member.length;
-            measured.changed = changed || member.damaged || !measured.bad.is_empty();
-            measured.dropped = dropped;
-            measured.damaged = member.damaged || !measured.bad.is_empty();
+            let (mut measured, odd, next) =
+                self.measure_one(&mut resync, selection, Measured::new(at, number))?;
+            if odd && measured.damaged {
+                let mut again = Measured::new(at, number);
+                again.drop_odd = true;
+                (measured, ..) = self.measure_one(&mut resync, selection, again)?;
+            }
+            (at, number) = (measured.end, next);
             members.push(measured);
-            at = member.next;
             progress(at);
         }
         Ok(members)
+    }
+
+    /// Also tells whether the chunk has lines that nobody understands, and the next line's number.
+    fn measure_one(
+        &self,
+        resync: &mut Resync<'_>,
+        selection: &dyn Selection,
+        mut measured: Measured,
+    ) -> Result<(Measured, bool, u64)> {
+        let mut lines = Vec::new();
+        let sink = Sink::Count(&mut lines);
+        let mut rewriter = Rewriter::new(selection, sink, measured.first_line);
+        rewriter.drop_odd = measured.drop_odd;
+        let read = salvage::read(resync, measured.start, &mut rewriter);
+        let member = self.data.io(read)?;
+        let (odd, next) = (rewriter.odd, rewriter.number);
+        measured.horizon = rewriter.horizon;
+        measured.dropped = rewriter.dropped;
+        measured.damaged = member.damaged || !rewriter.bad.is_empty();
+        measured.changed = rewriter.changed || measured.damaged;
+        measured.bad = rewriter.bad;
+        measured.lines = lines;
+        (measured.end, measured.length) = (member.next, member.length);
+        Ok((measured, odd, next))
     }
 
     /// Writes the chunks anew and puts the result in place.
@@ -259,6 +276,7 @@ impl Rewrite {
                 output.begin();
                 let mut rewriter = Rewriter::new(selection, Sink::Write(output), member.first_line);
                 rewriter.skip = Some(&member.bad);
+                rewriter.drop_odd = member.drop_odd;
                 let read = salvage::read(&mut resync, member.start, &mut rewriter);
                 let failed = rewriter.failed.take();
                 self.data.io(read)?;

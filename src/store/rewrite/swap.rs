@@ -89,7 +89,13 @@ fn belongs(index: &Path, data: &DataFile) -> Result<bool> {
 }
 
 pub(in crate::store) fn link(from: &Path, to: &Path) -> Result<()> {
-    match fs::hard_link(from, to) {
+    let mut linked = fs::hard_link(from, to);
+    if matches!(&linked, Err(e) if e.kind() == io::ErrorKind::AlreadyExists) {
+        // A second run in one second: the later one stays, as with C.
+        fs::remove_file(to).map_err(StoreError::io(to))?;
+        linked = fs::hard_link(from, to);
+    }
+    match linked {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(StoreError::io(to)),
     }

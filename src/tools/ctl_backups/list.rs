@@ -8,6 +8,7 @@ use super::options::Options;
 use super::{Outcome, complain, read_lock};
 use crate::store::verify::Level;
 use crate::store::{Backup, StoreError};
+use crate::tools::Site;
 use crate::tools::render::Json;
 use crate::tools::target::Target;
 use crate::tools::terminal::Terminal;
@@ -17,6 +18,7 @@ const UNKNOWN: &str = "[unknown]";
 
 pub(super) fn one(
     options: &Options,
+    _site: &Site,
     target: &Target,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Outcome> {

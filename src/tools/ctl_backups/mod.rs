@@ -1,10 +1,15 @@
 //! ctl_backups: what an administrator does with whole backups (spec: ondisk 7.1, 7.2).
 
+mod compact;
 mod list;
+mod lock;
 pub mod options;
 pub mod own;
 mod purge;
 mod reconstruct;
+mod reindex;
+mod stat;
+mod status;
 mod verify;
 mod whole;
 
@@ -31,16 +36,15 @@ enum Outcome {
 /// Printing failed.
 pub fn run(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> io::Result<u8> {
     let command = match options.command {
+        Command::Compact => compact::one,
         Command::List => list::one,
+        Command::Lock => lock::one,
+        Command::Reindex => reindex::one,
+        Command::Stat => stat::one,
         Command::Verify => verify::one,
-        command => {
-            writeln!(
-                terminal.err,
-                "ctl_backups: {command:?} is not available in this version"
-            )?;
-            return Ok(exit::USAGE);
-        }
     };
+    // In C the failures of stat do not count, but with -S.
+    let counts = options.command != Command::Stat || options.stop_on_error;
     let targets = match resolve(&site.catalog, &site.namespace, options.mode, &options.names) {
         Ok(targets) => targets,
         Err(error) => {
@@ -51,7 +55,10 @@ pub fn run(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> io::R
     let mut code = exit::OK;
     for (name, target) in targets {
         let outcome = match target {
-            Ok(Some(target)) => command(options, &target, terminal)?,
+            Ok(Some(target)) => {
+                let outcome = command(options, site, &target, terminal)?;
+                if counts { outcome } else { Outcome::Good }
+            }
             Ok(None) => {
                 terminal.complain(&name, "not found in backups.db")?;
                 Outcome::Failed

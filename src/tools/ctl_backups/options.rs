@@ -52,6 +52,8 @@ pub struct Options {
     pub while_locked: WhileLocked,
     /// `--keep-going`: verify everything, whatever is found.
     pub keep_going: bool,
+    /// `--dry-run`: reindex only looks.
+    pub dry_run: bool,
 }
 
 /// The sub-commands.
@@ -100,6 +102,7 @@ pub(super) enum Key {
     Execute,
     Mode(Mode),
     KeepGoing,
+    DryRun,
     Help,
     Version,
 }
@@ -157,6 +160,7 @@ pub(super) const OPTIONS: &[Opt<Key>] = &[
     opt(Key::Mode(Mode::Mailboxes), b'm', "mailboxes"),
     opt(Key::Mode(Mode::Userids), b'u', "userids"),
     long(Key::KeepGoing, "keep-going"),
+    long(Key::DryRun, "dry-run"),
     long(Key::Help, "help"),
     long(Key::Version, "version"),
 ];
@@ -184,6 +188,7 @@ pub fn parse(
         create: false,
         while_locked: WhileLocked::Pause,
         keep_going: false,
+        dry_run: false,
     };
     for (key, value) in parsed.options {
         match key {
@@ -209,6 +214,7 @@ pub fn parse(
                 )?;
             }
             Key::Mode(given) => once(&mut mode, given)?,
+            Key::DryRun => options.dry_run = true,
             Key::KeepGoing => options.keep_going = true,
             Key::Help => return Ok(Request::Help),
             Key::Version => return Ok(Request::Version),
@@ -252,6 +258,7 @@ fn check(options: &Options, says_while_locked: bool) -> Result<(), UsageError> {
     let wrong = options.json && options.verbose > 0
         || options.mode == Mode::All && !options.names.is_empty()
         || says_while_locked && !is_lock
+        || options.dry_run && options.command != Command::Reindex
         || is_lock && (many || options.names.len() > 1);
     if wrong { Err(UsageError) } else { Ok(()) }
 }
@@ -311,6 +318,7 @@ Long options:
     --force --stop-on-error --no-verify --json --verbose --wait-for-locks
     --stale[=hours] --create --pause --sqlite3 --execute=command
     --keep-going        # verify: report all damage, not only the first
+    --dry-run           # reindex: only tell what could be saved
     --help --version
 
 More commands, each with --help:
@@ -320,10 +328,10 @@ More commands, each with --help:
     ctl_backups move --all-from PARTITION PARTITION
     ctl_backups rename OLD NEW
     ctl_backups delete [--now | --undo] USER...
-    ctl_backups delete --expired
+    ctl_backups delete --expired | --list
     ctl_backups purge USER [--dry-run] [--guid GUID] [--message-id ID] ...
                         # messages are gone for good; prints a receipt
-    ctl_backups hold [--reason TEXT] USER...
+    ctl_backups hold [--reason TEXT] USER... | --list
     ctl_backups unhold USER...
 
 ";

@@ -61,7 +61,7 @@ enum Command {
     /// What the options select is gone afterwards, wherever in the backup it was: octets, records in
     /// every mailbox, earlier versions of the files. Prints a receipt in JSON. A message that is
     /// still on the mail server comes back with the next replication: delete it there first.
-    Purge(Purge),
+    Purge(Box<Purge>),
     /// Keep everything in these backups: compact, delete and purge refuse
     Hold(Hold),
     /// End a hold
@@ -98,7 +98,7 @@ pub(super) struct Rename {
 #[derive(Debug, Args)]
 pub(super) struct Delete {
     /// Whose backups
-    #[arg(value_name = "USER", required_unless_present = "expired")]
+    #[arg(value_name = "USER", required_unless_present_any = ["expired", "list"])]
     pub(super) users: Vec<String>,
     /// At once and for good, not when backup_retention is over
     #[arg(long, conflicts_with_all = ["undo", "expired"])]
@@ -109,6 +109,9 @@ pub(super) struct Delete {
     /// Delete what was marked longer ago than backup_retention; for a nightly run
     #[arg(long, conflicts_with_all = ["undo", "users"])]
     pub(super) expired: bool,
+    /// Show what is marked
+    #[arg(long, conflicts_with_all = ["now", "undo", "users", "expired"])]
+    pub(super) list: bool,
 }
 
 #[derive(Debug, Args)]
@@ -125,8 +128,11 @@ pub(super) struct Purge {
 #[derive(Debug, Args)]
 pub(super) struct Hold {
     /// Whose backups
-    #[arg(value_name = "USER", required = true)]
+    #[arg(value_name = "USER", required_unless_present = "list")]
     pub(super) users: Vec<String>,
+    /// Show what is on hold
+    #[arg(long, conflicts_with_all = ["users", "reason"])]
+    pub(super) list: bool,
     /// Said to whoever is refused
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     pub(super) reason: String,
@@ -168,6 +174,12 @@ pub fn run(line: &Line, site: &Site, terminal: &mut Terminal<'_>) -> io::Result<
         site,
         administer: Administer {
             catalog: site.catalog.clone(),
+            partitions: site
+                .config
+                .backup_partitions
+                .iter()
+                .map(|(_, path)| path.clone())
+                .collect(),
             full_hash: site.config.fulldirhash,
             wait: line.wait,
         },

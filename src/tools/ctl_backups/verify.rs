@@ -1,19 +1,19 @@
 //! `ctl_backups verify`: is all of a backup readable, and is it what the index says?
 
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 
 use super::options::Options;
-use super::{Outcome, read_lock};
+use super::{Outcome, read_lock, status};
 use crate::store::Backup;
 use crate::store::verify::Level;
-use crate::tools::render::Json;
+use crate::tools::Site;
 use crate::tools::target::Target;
 use crate::tools::terminal::Terminal;
 use crate::tools::verification::{Verification, VerifyError};
 
 pub(super) fn one(
     options: &Options,
+    _site: &Site,
     target: &Target,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Outcome> {
@@ -25,18 +25,7 @@ pub(super) fn one(
         }
         Err(error) => (Outcome::Failed, format!("failed ({error})")),
     };
-    if options.json {
-        let object = Json::object()
-            .with("command", Json::text("verify"))
-            .with("userid", target.userid.as_deref().map(Json::text))
-            .with("fname", Json::os_text(target.path.as_os_str()))
-            .with("status", Json::text(status));
-        writeln!(terminal.out, "{object}")?;
-    } else {
-        write!(terminal.out, "verify ")?;
-        terminal.out.write_all(target.name().as_bytes())?;
-        writeln!(terminal.out, ": {status}")?;
-    }
+    status::print("verify", &status, options, target, terminal)?;
     Ok(outcome)
 }
 

@@ -66,6 +66,9 @@ pub(super) fn delete(
     if args.expired {
         return work.delete_expired(terminal);
     }
+    if args.list {
+        return work.marked(Kind::Deleted, terminal);
+    }
     let now = work.site.clock.now;
     work.each("delete", &args.users, terminal, |key| {
         if args.undo {
@@ -94,6 +97,9 @@ pub(super) fn delete(
 }
 
 pub(super) fn hold(work: &Work<'_>, args: &Hold, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+    if args.list {
+        return work.marked(Kind::Hold, terminal);
+    }
     let mark = Mark {
         time: work.site.clock.now,
         text: args.reason.clone(),
@@ -114,6 +120,29 @@ pub(super) fn unhold(work: &Work<'_>, args: &Users, terminal: &mut Terminal<'_>)
 }
 
 impl Work<'_> {
+    /// Who has this mark, since when and why, with tabs between.
+    fn marked(&self, kind: Kind, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+        let entries = match self.administer.catalog.iter() {
+            Ok(entries) => entries,
+            Err(error) => return self.no_catalog(&error, terminal),
+        };
+        let mut code = exit::OK;
+        for (key, path) in entries {
+            match kind.get(&path) {
+                Ok(None) => {}
+                Ok(Some(Mark { time, text })) => {
+                    let since = terminal.time.show(time);
+                    writeln!(terminal.out, "{since}\t{key}\t{text}")?;
+                }
+                Err(error) => {
+                    terminal.complain(key.as_ref(), error.detail())?;
+                    code = exit::FAILED;
+                }
+            }
+        }
+        Ok(code)
+    }
+
     fn delete_expired(&self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
         let entries = match self.administer.catalog.iter() {
             Ok(entries) => entries,
@@ -168,9 +197,9 @@ impl Work<'_> {
         };
         match self.administer.catalog.iter() {
             Ok(entries) => {
-                let inside = entries
-                    .into_iter()
-                    .filter(|(_, path)| path.starts_with(&directory));
+                let inside = entries.into_iter().filter(|(_, path)| {
+                    self.administer.partition_of(path) == Some(directory.as_path())
+                });
                 Ok(Some(inside.map(|(key, _)| key).collect()))
             }
             Err(error) => {

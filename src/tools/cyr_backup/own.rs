@@ -43,7 +43,7 @@ pub struct Line {
 enum Command {
     /// Find messages by mailbox, header, date, flag, size, deletion; prints GUID, mailbox, UID,
     /// date of arrival, state and subject, with tabs between
-    Find(Find),
+    Find(Box<Find>),
     /// Write the tree that a mount shows to standard output, as a tar archive
     Tar(Tar),
 }

@@ -79,6 +79,7 @@ fn tree(
             false => LockMode::Hold,
         },
         wait: PATIENCE,
+        cache: None,
     };
     let at = at.map(|text| site.clock.parse(text));
     let at = at

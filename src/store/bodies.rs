@@ -1,0 +1,534 @@
+//! Message bodies by GUID, each checked before a byte is given out: from the nearest place where
+//! inflating can start, with what was inflated on the way kept for the next question. Several threads
+//! read at once; nothing here asks the index.
+//!
+//! A chunk that we wrote has a seek point before each line and short lines, so the line is read and all
+//! of its bodies kept. One that C wrote has none, and its lines can hold a whole mailbox: it is scanned
+//! once, where its bodies and its flushes are is remembered, and after that a reader goes on where the
+//! last one stopped, so taking all bodies in the order of the log inflates the chunk twice and not once
+//! for each.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+use super::error::{Result, StoreError};
+use super::index::{MessageRow, SeekPoint};
+use super::member::MemberReader;
+use super::scan::{Flushed, Visitor, scan};
+use crate::csync::dlist::FileRef;
+use crate::types::{Guid, GuidHasher};
+
+/// Inflated messages kept for the next question, if nobody says otherwise.
+const CACHE_BYTES: usize = 32 << 20;
+/// So many of the latest are kept however large they are: a large one is asked for in pieces.
+const IN_HAND: usize = 4;
+/// Reading goes on this far behind the wanted message when its line goes on: the next question is
+/// mostly for the next message, and inflating starts at line starts only.
+const READ_AHEAD: usize = 4 << 20;
+/// What is nearer than this to the start of its chunk is read from there.
+const NEAR: u64 = 256 << 10;
+/// Seek points closer than this are not worth remembering.
+const POINT_BYTES: u64 = 32 << 10;
+/// Readers that wait for the next question where the last one left them.
+const PARKED: usize = 8;
+/// Locks that keep two threads from inflating one line twice.
+const STRIPES: usize = 16;
+
+/// Where a message is, as the index knows it.
+#[derive(Debug, Clone)]
+pub struct BodyPlace {
+    /// Its row.
+    pub row: MessageRow,
+    /// Where its chunk starts in the data file.
+    pub chunk_offset: u64,
+    /// The last seek point before its line.
+    pub point: Option<SeekPoint>,
+}
+
+/// Reads bodies from a data file.
+pub struct Bodies {
+    file: Arc<File>,
+    path: PathBuf,
+    /// The file counts as ending here.
+    length: u64,
+    cache: Mutex<Cache>,
+    tables: Mutex<HashMap<i64, Arc<Table>>>,
+    parked: Mutex<Vec<(i64, MemberReader)>>,
+    stripes: [Mutex<()>; STRIPES],
+}
+
+/// What one scan of a chunk found.
+#[derive(Default)]
+struct Table {
+    /// Sorted: body, where it starts in the inflated chunk, its size.
+    bodies: Vec<(Guid, u64, u64)>,
+    points: Vec<SeekPoint>,
+}
+
+impl Bodies {
+    /// Of a data file that counts as ending at `length`.
+    pub(super) fn new(file: Arc<File>, path: &Path, length: u64) -> Bodies {
+        Bodies {
+            file,
+            path: path.to_owned(),
+            length,
+            cache: Mutex::new(Cache::new(CACHE_BYTES)),
+            tables: Mutex::default(),
+            parked: Mutex::default(),
+            stripes: Default::default(),
+        }
+    }
+
+    /// Sets how many bytes of inflated messages are kept.
+    pub fn keep(&self, bytes: usize) {
+        *lock(&self.cache) = Cache::new(bytes);
+    }
+
+    /// The message, if it is in memory.
+    pub fn known(&self, guid: &Guid) -> Option<Arc<[u8]>> {
+        lock(&self.cache).get(guid)
+    }
+
+    /// The message at a place, whole and checked.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the bytes are not there any more.
+    pub fn read(&self, place: &BodyPlace) -> Result<Arc<[u8]>> {
+        let row = &place.row;
+        if place.point.is_none() && row.offset > NEAR {
+            return self.read_by_table(place);
+        }
+        let _one_inflates = self.stripe(row.chunk_id, row.offset);
+        if let Some(octets) = self.known(&row.guid) {
+            return Ok(octets);
+        }
+        if place.point.is_some()
+            && let Ok(octets) = self.read_line(place, place.point)
+        {
+            return Ok(octets);
+        }
+        // No point, or one that is wrong (a mark inside data): from the chunk's start.
+        self.read_line(place, None)
+    }
+
+    /// Gives back memory that is only kept for the next question.
+    pub fn rest(&self) {
+        lock(&self.cache).clear();
+        lock(&self.tables).clear();
+        lock(&self.parked).clear();
+    }
+
+    fn read_line(&self, place: &BodyPlace, point: Option<SeekPoint>) -> Result<Arc<[u8]>> {
+        let row = &place.row;
+        let fail = |e| self.damaged(row, e);
+        let mut reader = self.start(place.chunk_offset, point).map_err(fail)?;
+        skip_to(&mut reader, row.offset).map_err(fail)?;
+        let mut finder = Finder {
+            wanted: row.guid,
+            found: None,
+            current: None,
+            ahead: 0,
+            cache: &self.cache,
+        };
+        let end = scan(&mut reader, &mut finder).map_err(fail)?;
+        finder.found.ok_or_else(|| {
+            let reason = format!("the message is not in its line ({end:?})");
+            fail(io::Error::new(io::ErrorKind::InvalidData, reason))
+        })
+    }
+
+    fn read_by_table(&self, place: &BodyPlace) -> Result<Arc<[u8]>> {
+        let row = &place.row;
+        let _one_inflates = self.stripe(row.chunk_id, 0);
+        if let Some(octets) = self.known(&row.guid) {
+            return Ok(octets);
+        }
+        let table = self.table(place)?;
+        if let Some(octets) = self.known(&row.guid) {
+            return Ok(octets);
+        }
+        let found = table.bodies.binary_search_by_key(&row.guid, |body| body.0);
+        let Ok(found) = found else {
+            // Behind damage, or not there at all; this tells which.
+            return self.read_line(place, None);
+        };
+        let (guid, offset, size) = table.bodies[found];
+        let point = table.points.partition_point(|point| point.offset <= offset);
+        let point = point.checked_sub(1).map(|at| table.points[at]);
+        let parked = self.take_parked(row.chunk_id, point.map_or(0, |point| point.offset), offset);
+        let fail = |e| self.damaged(row, e);
+        let mut first = match parked {
+            Some(reader) => reader,
+            None => self.start(place.chunk_offset, point).map_err(fail)?,
+        };
+        let octets = match exact(&mut first, &guid, offset, size) {
+            Ok(octets) => octets,
+            Err(_) => {
+                first = self.start(place.chunk_offset, None).map_err(fail)?;
+                exact(&mut first, &guid, offset, size).map_err(fail)?
+            }
+        };
+        let mut parked = lock(&self.parked);
+        if parked.len() >= PARKED {
+            parked.remove(0);
+        }
+        parked.push((row.chunk_id, first));
+        drop(parked);
+        lock(&self.cache).put(guid, octets.clone());
+        Ok(octets)
+    }
+
+    /// Scans a chunk, once. The bodies on the way are kept as long as there is room: who takes all of
+    /// them begins with the first ones.
+    fn table(&self, place: &BodyPlace) -> Result<Arc<Table>> {
+        let chunk = place.row.chunk_id;
+        if let Some(table) = lock(&self.tables).get(&chunk) {
+            return Ok(table.clone());
+        }
+        let fail = |e| self.damaged(&place.row, e);
+        let mut reader = self.start(place.chunk_offset, None).map_err(fail)?;
+        let mut surveyor = Surveyor {
+            table: Table::default(),
+            current: None,
+            room: lock(&self.cache).most,
+            cache: &self.cache,
+        };
+        // Damage ends it; what lies before is worth knowing.
+        scan(&mut reader, &mut surveyor).map_err(fail)?;
+        let mut table = surveyor.table;
+        table.bodies.sort_unstable();
+        table.bodies.dedup_by_key(|body| body.0);
+        let table = Arc::new(table);
+        lock(&self.tables).insert(chunk, table.clone());
+        Ok(table)
+    }
+
+    /// The waiting reader that has least to skip.
+    fn take_parked(&self, chunk: i64, from: u64, to: u64) -> Option<MemberReader> {
+        let mut parked = lock(&self.parked);
+        let fits = |(of, reader): &(i64, MemberReader)| {
+            *of == chunk && (from..=to).contains(&reader.produced())
+        };
+        let all = parked.iter().enumerate().filter(|(_, one)| fits(one));
+        let best = all.max_by_key(|(_, one)| one.1.produced())?.0;
+        Some(parked.remove(best).1)
+    }
+
+    fn start(&self, chunk_offset: u64, point: Option<SeekPoint>) -> io::Result<MemberReader> {
+        let file = self.file.clone();
+        match point {
+            Some(at) => Ok(MemberReader::resume(
+                file,
+                at.file_offset,
+                self.length,
+                at.offset,
+            )),
+            None => MemberReader::open(file, chunk_offset, self.length),
+        }
+    }
+
+    fn stripe(&self, chunk: i64, offset: u64) -> MutexGuard<'_, ()> {
+        let number = (chunk as u64).wrapping_mul(31).wrapping_add(offset >> 4);
+        lock(&self.stripes[number as usize % STRIPES])
+    }
+
+    fn damaged(&self, row: &MessageRow, e: io::Error) -> StoreError {
+        StoreError::damaged(&self.path, row.chunk_id, row.offset, Some(row.guid), e)
+    }
+}
+
+/// The next body of a reader, which then stands behind it.
+fn exact(reader: &mut MemberReader, guid: &Guid, offset: u64, size: u64) -> io::Result<Arc<[u8]>> {
+    skip_to(reader, offset)?;
+    let mut octets = Vec::new();
+    reader.take(size).read_to_end(&mut octets)?;
+    match octets.len() as u64 == size && Guid::of(&octets) == *guid {
+        true => Ok(octets.into()),
+        false => {
+            let reason = "the bytes are not those of the message";
+            Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+        }
+    }
+}
+
+/// Inflates and forgets up to an uncompressed offset.
+pub(super) fn skip_to(reader: &mut MemberReader, offset: u64) -> io::Result<()> {
+    let left = offset.saturating_sub(reader.produced());
+    let skipped = io::copy(&mut reader.take(left), &mut io::sink())?;
+    if skipped < left {
+        let reason = "the chunk ends before the offset that the index gives";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
+    Ok(())
+}
+
+/// Notes where bodies and flushes are, and keeps the first bodies.
+struct Surveyor<'a> {
+    table: Table,
+    current: Option<(Guid, u64, Vec<u8>)>,
+    /// Bytes that may still be kept.
+    room: usize,
+    cache: &'a Mutex<Cache>,
+}
+
+impl Visitor for Surveyor<'_> {
+    fn file(&mut self, file: &FileRef, offset: u64) {
+        self.table.bodies.push((file.guid, offset, file.size));
+        let fits = usize::try_from(file.size).is_ok_and(|size| size <= self.room);
+        self.current = fits.then(|| (file.guid, file.size, Vec::new()));
+        self.room = if fits { self.room } else { 0 };
+    }
+
+    fn file_data(&mut self, octets: &[u8]) {
+        let Some((guid, size, have)) = &mut self.current else {
+            return;
+        };
+        have.extend_from_slice(octets);
+        if have.len() as u64 == *size && Guid::of(have) == *guid {
+            self.room -= have.len();
+            lock(self.cache).put(*guid, std::mem::take(have).into());
+            self.current = None;
+        }
+    }
+
+    fn line(&mut self, _offset: u64, _text: &[u8]) -> bool {
+        true
+    }
+
+    fn flushed(&mut self, at: Flushed) {
+        let last = self.table.points.last().map_or(0, |point| point.offset);
+        if at.offset - last >= POINT_BYTES {
+            self.table.points.push(SeekPoint {
+                offset: at.offset,
+                file_offset: at.file_offset,
+            });
+        }
+    }
+}
+
+/// Picks a message out of the line that holds it; its neighbours go to the cache.
+struct Finder<'a> {
+    wanted: Guid,
+    found: Option<Arc<[u8]>>,
+    current: Option<(Guid, u64, Vec<u8>)>,
+    /// Bytes read since the wanted one.
+    ahead: usize,
+    cache: &'a Mutex<Cache>,
+}
+
+impl Visitor for Finder<'_> {
+    fn file(&mut self, file: &FileRef, _offset: u64) {
+        // Memory is taken as octets come, never for what a header claims.
+        self.current = Some((file.guid, file.size, Vec::new()));
+        self.file_data(&[]);
+    }
+
+    fn file_data(&mut self, octets: &[u8]) {
+        let Some((guid, size, have)) = &mut self.current else {
+            return;
+        };
+        have.extend_from_slice(octets);
+        if (have.len() as u64) < *size {
+            return;
+        }
+        let mut hasher = GuidHasher::default();
+        hasher.update(have);
+        let guid = *guid;
+        let true_guid = hasher.finish() == guid;
+        let octets: Arc<[u8]> = std::mem::take(have).into();
+        self.current = None;
+        if self.found.is_some() {
+            self.ahead += octets.len();
+        }
+        if true_guid {
+            if guid == self.wanted && self.found.is_none() {
+                self.found = Some(octets.clone());
+            }
+            lock(self.cache).put(guid, octets);
+        }
+    }
+
+    fn line(&mut self, _offset: u64, _text: &[u8]) -> bool {
+        false
+    }
+
+    fn enough(&mut self) -> bool {
+        self.found.is_some() && self.ahead >= READ_AHEAD
+    }
+}
+
+/// Messages by GUID, bounded by their bytes.
+struct Cache {
+    messages: LruCache<Guid, Arc<[u8]>>,
+    bytes: usize,
+    most: usize,
+}
+
+impl Cache {
+    fn new(most: usize) -> Cache {
+        Cache {
+            messages: LruCache::unbounded(),
+            bytes: 0,
+            most,
+        }
+    }
+
+    fn clear(&mut self) {
+        *self = Cache::new(self.most);
+    }
+
+    fn get(&mut self, guid: &Guid) -> Option<Arc<[u8]>> {
+        self.messages.get(guid).cloned()
+    }
+
+    fn put(&mut self, guid: Guid, octets: Arc<[u8]>) {
+        self.bytes += octets.len();
+        if let Some(old) = self.messages.put(guid, octets) {
+            self.bytes -= old.len();
+        }
+        while self.bytes > self.most && self.messages.len() > IN_HAND {
+            match self.messages.pop_lru() {
+                Some((_, old)) => self.bytes -= old.len(),
+                None => break,
+            }
+        }
+    }
+}
+
+/// A panic elsewhere leaves nothing half done in what these locks guard.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::backup::{Backup, Lock};
+    use super::super::member::MemberWriter;
+    use super::super::scan::CHUNK_START;
+    use super::*;
+
+    /// A data file as C's compact leaves it: one line with all bodies, no flush anywhere, no index.
+    fn compacted(count: u32) -> (tempfile::TempDir, PathBuf, Vec<Vec<u8>>) {
+        let mut x = 1u32;
+        let mut noise = || {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            x
+        };
+        let bodies: Vec<Vec<u8>> = (0..count)
+            .map(|n| {
+                let mut body = format!("Subject: {n}\r\n\r\n").into_bytes();
+                body.extend((0..noise() % 500).flat_map(|_| noise().to_le_bytes()));
+                body
+            })
+            .collect();
+        let mut text = format!("{CHUNK_START}1700000000 APPLY MESSAGE (").into_bytes();
+        for body in &bodies {
+            let (guid, size) = (Guid::of(body), body.len());
+            text.extend(format!("%{{default {guid} {size}}}\r\n").bytes());
+            text.extend(body);
+            text.push(b' ');
+        }
+        text.pop();
+        text.extend(b")\r\n");
+        let mut writer = MemberWriter::new();
+        writer.write(&text).unwrap();
+        writer.finish().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("anne_AAAAAA");
+        std::fs::write(&path, writer.take()).unwrap();
+        (dir, path, bodies)
+    }
+
+    fn open(path: &Path) -> (Backup, Vec<BodyPlace>) {
+        let backup = Backup::open_rebuilt(path, Lock::None).unwrap().0;
+        let rows = backup.index().messages().unwrap().into_iter();
+        let places = rows.map(|row| BodyPlace {
+            row,
+            chunk_offset: 0,
+            point: None,
+        });
+        let places = places.collect();
+        (backup, places)
+    }
+
+    #[test]
+    fn a_chunk_without_points_is_read_in_any_order() {
+        let (_dir, path, expected) = compacted(3000);
+        let (backup, places) = open(&path);
+        assert_eq!(places.len(), expected.len());
+        let bodies = backup.bodies();
+        bodies.keep(100_000);
+        let mut orders = vec![(0..places.len()).collect::<Vec<_>>()];
+        orders.push(orders[0].iter().rev().step_by(50).copied().collect());
+        orders.push((0..100).map(|n| n * 7919 % places.len()).collect());
+        for order in orders {
+            for at in order {
+                let octets = bodies.read_by_table(&places[at]).unwrap();
+                assert!(octets[..] == expected[at][..], "{at}");
+            }
+        }
+    }
+
+    #[test]
+    fn several_threads_read_at_once() {
+        let (_dir, path, expected) = compacted(500);
+        let (backup, places) = open(&path);
+        let bodies = backup.bodies();
+        bodies.keep(10_000);
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (bodies, places, expected) = (&bodies, &places, &expected);
+                scope.spawn(move || {
+                    for at in (thread..places.len()).step_by(3) {
+                        assert!(bodies.read_by_table(&places[at]).unwrap()[..] == expected[at][..]);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn damage_costs_what_lies_behind_it_and_is_told() {
+        let (_dir, path, expected) = compacted(1000);
+        let (backup, places) = open(&path);
+        let mut data = std::fs::read(&path).unwrap();
+        let middle = data.len() / 2;
+        data[middle..middle + 64].fill(0xff);
+        std::fs::write(&path, data).unwrap();
+        let bodies = backup.bodies();
+        let (mut right, mut damaged) = (0, 0);
+        for (place, expected) in places.iter().zip(&expected) {
+            match bodies.read_by_table(place) {
+                Ok(octets) => {
+                    assert!(octets[..] == expected[..]);
+                    right += 1;
+                }
+                Err(StoreError::Damaged { guid, .. }) => {
+                    assert_eq!(guid, Some(place.row.guid));
+                    damaged += 1;
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert!(right > 300 && damaged > 300, "{right} {damaged}");
+    }
+
+    #[test]
+    fn memory_is_bounded_but_for_the_latest() {
+        let mut cache = Cache::new(100);
+        for n in 0..10u8 {
+            cache.put(Guid::of(&[n]), vec![n; 20].into());
+            assert!(cache.bytes <= 100);
+        }
+        for n in 0..10u8 {
+            cache.put(Guid::of(&[n]), vec![n; 1000].into());
+            assert!(cache.messages.len() <= IN_HAND.max(5));
+        }
+        assert_eq!(cache.bytes, 4000);
+    }
+}

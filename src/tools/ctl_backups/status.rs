@@ -1,0 +1,55 @@
+//! How `compact`, `reindex` and `verify` say what became of a backup: `CMD NAME: STATUS`, or a JSON
+//! object (spec: ondisk 7.2). Their progress on a terminal.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Outcome;
+use super::options::Options;
+use crate::store::StoreError;
+use crate::tools::render::Json;
+use crate::tools::target::Target;
+use crate::tools::terminal::Terminal;
+
+/// The status of a command that could not be done.
+pub(super) fn failure(error: &StoreError) -> (Outcome, String) {
+    match Outcome::of(error) {
+        Outcome::Locked => (Outcome::Locked, "locked".to_owned()),
+        outcome => (outcome, format!("failed ({error})")),
+    }
+}
+
+/// Prints the line or object.
+pub(super) fn print(
+    command: &str,
+    status: &str,
+    options: &Options,
+    target: &Target,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<()> {
+    if options.json {
+        let object = Json::object()
+            .with("command", Json::text(command))
+            .with("userid", target.userid.as_deref().map(Json::text))
+            .with("fname", Json::os_text(target.path.as_os_str()))
+            .with("status", Json::text(status));
+        return writeln!(terminal.out, "{object}");
+    }
+    write!(terminal.out, "{command} ")?;
+    terminal.out.write_all(target.name().as_bytes())?;
+    writeln!(terminal.out, ": {status}")
+}
+
+/// A bar on standard error; nothing where that is no terminal.
+pub(super) fn progress(command: &'static str, target: &Target) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let name = target.name().to_string_lossy().into_owned();
+    // The template is ours, so it is right.
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {percent}% {eta}") {
+        bar.set_style(style);
+    }
+    bar.set_prefix(format!("{command} {name}"));
+    bar
+}
