@@ -24,7 +24,7 @@ test: test-packages
 # Where packages cannot be installed, the tests that need them say so and are left out; with CI set they fail.
 test-packages:
 	@contrib/setup/toolchain.sh
-	@contrib/setup/packages.sh build cyrus mount newer || [ -z "$$CI" ]
+	@contrib/setup/packages.sh build cyrus mount newer service || [ -z "$$CI" ]
 	@contrib/setup/newer-cyrus.sh trixie sid || [ -z "$$CI" ]
 
 # Beside C's programs, in one table: make bench [SIZE=small|full] [ONLY=name] [RUNS=5] [JSON=file].

@@ -2,6 +2,7 @@
 # Installs Debian packages that are missing: packages.sh SET...
 #   build   what compiling needs          cyrus   the real Cyrus and SASL, for demo and tests
 #   newer   what newer-cyrus.sh needs
+#   service what starts the server in its tests, and speaks TLS to it
 #   mount   what mounting and the everyday programs on a mount need
 #   fuzz    a C++ compiler, for libFuzzer
 #   bench   what a mount is measured against
@@ -11,6 +12,7 @@ set -eu
 build="gcc libc6-dev ca-certificates"
 cyrus="cyrus-imapd cyrus-replication cyrus-admin cyrus-clients sasl2-bin libsasl2-2 libsasl2-modules libsasl2-modules-db python3"
 newer="debootstrap util-linux strace"
+service="systemd openssl"
 mount="fuse3 mount rsync tar gzip diffutils attr cpio libarchive-tools mutt python3 restic"
 bench="borgbackup restic"
 fuzz="g++"
@@ -23,8 +25,9 @@ for set in "$@"; do
         mount) wanted="$wanted $mount" ;;
         fuzz) wanted="$wanted $fuzz" ;;
         newer) wanted="$wanted $newer" ;;
+        service) wanted="$wanted $service" ;;
         bench) wanted="$wanted $bench" ;;
-        *) echo "packages.sh: there is no set $set (build, cyrus, newer, mount, bench, fuzz)" >&2; exit 64 ;;
+        *) echo "packages.sh: there is no set $set: see the list at the top" >&2; exit 64 ;;
     esac
 done
 
