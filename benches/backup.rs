@@ -52,8 +52,9 @@ pub fn make(
         appender.finish()?;
         guids.extend(octets.iter().map(|body| body.file.guid));
     }
-    for file in [path.clone(), layout::index(&path)] {
-        instance.give_to_cyrus(&file);
+    let directory = path.parent().context("a directory")?;
+    for place in [directory, &path, &layout::index(&path)] {
+        instance.give_to_cyrus(place);
     }
     let length = path.metadata()?.len();
     Ok(Made {

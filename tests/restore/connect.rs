@@ -1,5 +1,7 @@
 //! The client against Debian's sync_server and imapd: who gets in, and how.
 
+use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,6 +79,27 @@ fn every_mechanism_to_sync_server_and_imapd() {
         let error = way.open().err().unwrap().to_string();
         assert_eq!(error, "TLS: the server does not offer it");
     }
+}
+
+/// Cyrus' master can listen on one; here a relay does, before the same sync_server.
+#[test]
+fn a_unix_socket_is_an_address_too() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    let target = target(cyrus);
+    let _anne = target.add_user("anne");
+    let path = target.instance.dir().join("csync.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let port = target.sync_port();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (mut up, mut down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut up, &mut server));
+        let _ = std::io::copy(&mut down, &mut client);
+    });
+    let mut way = Way::to(0);
+    way.address = path.to_str().unwrap().to_owned();
+    way.works();
 }
 
 #[test]
