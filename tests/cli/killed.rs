@@ -22,6 +22,7 @@ fn run_to(mut command: Command, at: Option<u64>) -> u64 {
     unsafe {
         command.pre_exec(|| Ok(ptrace::traceme()?));
     }
+    #[expect(clippy::zombie_processes, reason = "waitpid below waits for it")]
     let child = command.spawn().unwrap();
     let pid = Pid::from_raw(child.id().cast_signed());
     assert!(matches!(

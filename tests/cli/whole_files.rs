@@ -283,6 +283,25 @@ fn o_10_9_left_overs_are_in_nobody_s_way() {
     );
 }
 
+/// D74: a directory stands where the new index would be written.
+#[test]
+fn what_the_disk_refuses_is_told_with_its_place() {
+    let Some(place) = Place::new() else { return };
+    std::fs::create_dir(place.path("b/carol.index.new")).unwrap();
+    let ours = place.ours("ctl_backups reindex carol");
+    assert_eq!(
+        ours.out, "reindex carol: failed (System I/O error)\n",
+        "{}",
+        ours.err
+    );
+    assert!(
+        ours.err.starts_with("carol: ") && ours.err.contains("carol.index.new"),
+        "{}",
+        ours.err
+    );
+    assert_eq!(ours.code, Some(75));
+}
+
 /// D73, spec: ondisk 10.1, 10.4, 10.5: literals stay, deleted mailboxes stay deleted while they stay, names stay.
 #[test]
 fn o_10_1_and_10_4_compact_keeps_what_c_loses() {

@@ -46,7 +46,7 @@ pub(super) fn one(
     let (outcome, status) = match &done {
         Ok(Compacted::Done(_)) => (Outcome::Good, "ok".to_owned()),
         Ok(Compacted::Skipped) => (Outcome::Failed, "skipped".to_owned()),
-        Err(error) => status::failure(error),
+        Err(error) => status::failure(error, target, terminal)?,
     };
     status::print("compact", &status, options, target, terminal)?;
     Ok(outcome)

@@ -36,7 +36,7 @@ pub(super) fn one(
             tell(report, &starts, options, terminal.out)?;
             verdict(report, options)
         }
-        Err(error) => status::failure(error),
+        Err(error) => status::failure(error, target, terminal)?,
     };
     status::print("reindex", &status, options, target, terminal)?;
     Ok(outcome)

@@ -13,12 +13,20 @@ use crate::tools::render::Json;
 use crate::tools::target::Target;
 use crate::tools::terminal::Terminal;
 
-/// The status of a command that could not be done.
-pub(super) fn failure(error: &StoreError) -> (Outcome, String) {
-    match Outcome::of(error) {
+/// The status of a command that could not be done. What the disk or SQLite refused, and where, goes
+/// to standard error: C's words for it, "System I/O error", help nobody.
+pub(super) fn failure(
+    error: &StoreError,
+    target: &Target,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<(Outcome, String)> {
+    if let StoreError::Io { .. } | StoreError::Index { .. } = error {
+        terminal.complain(target.name(), error.detail())?;
+    }
+    Ok(match Outcome::of(error) {
         Outcome::Locked => (Outcome::Locked, "locked".to_owned()),
         outcome => (outcome, format!("failed ({error})")),
-    }
+    })
 }
 
 /// Prints the line or object.

@@ -17,6 +17,9 @@ use crate::types::Namespace;
 
 mod shown;
 
+/// What reading a script gives.
+type Text = Result<Arc<[u8]>, ViewError>;
+
 /// A backup in memory. Messages whose body starts with `damaged` cannot be read.
 #[derive(Default)]
 struct Memory {
@@ -27,7 +30,7 @@ struct Memory {
     records: HashMap<i64, Vec<Record>>,
     bodies: HashMap<Guid, Vec<u8>>,
     ids: HashMap<Guid, i64>,
-    scripts: Vec<(Script, Result<Arc<[u8]>, ViewError>)>,
+    scripts: Vec<(Script, Text)>,
     shape: Shape,
     loads: AtomicUsize,
     rests: Arc<AtomicUsize>,
