@@ -18,7 +18,7 @@ coverage="--cfg fuzzing -Cpasses=sancov-module
     -Cllvm-args=-sanitizer-coverage-trace-compares"
 host=$(${RUSTC:-rustc} -vV | sed -n 's/^host: //p')
 # With --target the flags stay away from build scripts and macros.
-RUSTFLAGS=$(echo $coverage) CARGO_TARGET_DIR=fuzz/target ${CARGO:-cargo} build --release --locked \
+RUSTFLAGS=$(echo $coverage) CARGO_TARGET_DIR=fuzz/target ${CARGO:-cargo} build --release \
     --manifest-path fuzz/Cargo.toml --target "$host"
 bin=fuzz/target/$host/release
 
