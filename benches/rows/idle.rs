@@ -1,5 +1,8 @@
 //! Connections that wait: rolling sync_clients of a fleet, at night.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+
 use anyhow::Result;
 
 use crate::Bench;
@@ -25,6 +28,11 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
 
 fn hold(bench: &Bench, engine: Engine, count: usize) -> Result<Sample> {
     let mut server = BackupServer::new(bench.cyrus);
+    // They all come from one address here.
+    let mut conf = OpenOptions::new()
+        .append(true)
+        .open(server.instance.conf())?;
+    writeln!(conf, "backup_max_per_address: {}", count + 1)?;
     let port = server.start(engine);
     let started = std::time::Instant::now();
     let held: Vec<Csync> = (0..count).map(|_| Csync::login(port)).collect();
