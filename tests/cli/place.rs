@@ -169,6 +169,39 @@ impl Place {
         command
     }
 
+    /// Runs a command line with our tool; the system calls of these names that it made, as strace shows them, with
+    /// so many octets of each string.
+    pub fn traced(&self, line: &str, calls: &str, octets: u32) -> String {
+        let (tool, words) = split(line);
+        let cyrus = &self.instance.cyrus;
+        let trace = self.path("trace");
+        let mut strace = cyrus.command("/usr/bin/strace", cyrus.uid, cyrus.gid);
+        strace.args([
+            "-f",
+            "-xx",
+            "-s",
+            &octets.to_string(),
+            "-e",
+            &format!("trace={calls}"),
+            "-o",
+        ]);
+        strace
+            .arg(&trace)
+            .arg(our_binary(tool))
+            .arg("-C")
+            .arg(self.instance.conf());
+        run(strace.args(words).current_dir(self.instance.dir()), LIMIT).ok(line);
+        fs::read_to_string(trace).unwrap()
+    }
+
+    /// Gives a directory and the files in it to the user cyrus.
+    pub fn give_all(&self, directory: &str) {
+        self.give(directory);
+        for entry in fs::read_dir(self.path(directory)).unwrap() {
+            self.instance.give_to_cyrus(&entry.unwrap().path());
+        }
+    }
+
     /// The same, saying nothing.
     pub fn quiet(&self, line: &str) -> std::process::Command {
         let mut command = self.command(line);
@@ -202,6 +235,15 @@ impl Place {
             .unwrap()
             .map(Result::unwrap)
             .collect()
+    }
+
+    /// Runs a shell script in the directory, as the user cyrus, with programs from this directory first.
+    pub fn shell(&self, programs: &Path, script: &str, limit: Duration) -> Output {
+        let cyrus = &self.instance.cyrus;
+        let path = format!("{}:/usr/bin:/bin", programs.display());
+        let mut shell = cyrus.command("/bin/sh", cyrus.uid, cyrus.gid);
+        shell.arg("-c").arg(script).env("PATH", path);
+        run(shell.current_dir(self.instance.dir()), limit)
     }
 
     fn run(&self, program: &str, words: &[String]) -> Output {
