@@ -46,6 +46,24 @@ impl Csync {
         }
     }
 
+    /// What the server says to one whom it does not take.
+    pub fn connect_refused(port: u16) -> String {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("a csync server");
+        let limit = Some(Duration::from_secs(20));
+        stream.set_read_timeout(limit).expect("a read timeout");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("a line");
+        line
+    }
+
+    /// From now on an answer may take so long.
+    pub fn patience(&self, limit: Duration) {
+        let stream = self.reader.get_ref();
+        stream
+            .set_read_timeout(Some(limit))
+            .expect("a read timeout");
+    }
+
     /// Connected, and logged in as the channel's user.
     pub fn login(port: u16) -> Csync {
         let mut csync = Csync::connect(port);
