@@ -9,6 +9,7 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod captures;
 mod crowd;
 mod observed;
 mod security;
