@@ -111,6 +111,25 @@ impl BackupServer {
         }
     }
 
+    /// Waits for the end of our backupd, which was told to; its exit code.
+    #[track_caller]
+    pub fn ended(&mut self) -> Option<i32> {
+        let Some(Running::Ours(mut child)) = self.running.take() else {
+            panic!("our backupd does not run");
+        };
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                return status.code();
+            }
+            if std::time::Instant::now() > end {
+                let _ = (child.kill(), child.wait());
+                panic!("our backupd does not end within 30 s");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The port that the server answers on.
     pub fn port(&self) -> u16 {
         self.port

@@ -11,6 +11,8 @@ mod rig;
 
 mod captures;
 mod crowd;
+mod installed;
+mod limits;
 mod observed;
 mod security;
 mod starts;

@@ -197,6 +197,62 @@ fn implicit_tls_old_versions_and_a_renewed_certificate() {
     server.wait_for_log("keeping the old certificate");
 }
 
+/// `tls_required`: no login in clear text, whatever else is allowed.
+#[test]
+fn where_tls_is_required_nobody_logs_in_without() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    let (server, certificates) = with_tls(cyrus, "allowplaintext: yes\ntls_required: yes\n");
+    let mut stream = connect(server.port());
+    let greeting = banner(&mut stream);
+    assert!(!greeting.contains("SASL"), "{greeting}");
+    let mut csync = Csync::connect(server.port());
+    let answer = csync.authenticate("repl", PASSWORD);
+    assert_eq!(answer.last(), "NO encryption needed to use mechanism");
+    assert!(csync.command("GET USER anne").is_clear_refusal());
+    let mut client = TlsClient::starttls(server.port(), &certificates, None);
+    let answer = client.command(&plain("repl", PASSWORD));
+    assert_eq!(answer, "OK Success (tls protection)");
+}
+
+/// `tls_client_certs`: asked for, not asked for, demanded.
+#[test]
+fn client_certificates_are_optional_unless_the_option_says_otherwise() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    for (option, without, with) in [
+        ("optional", true, "SASL PLAIN LOGIN EXTERNAL"),
+        ("off", true, "SASL PLAIN LOGIN\r\n"),
+        ("require", false, "SASL PLAIN LOGIN EXTERNAL"),
+    ] {
+        let (server, certificates) = with_tls(cyrus, &format!("tls_client_certs: {option}\n"));
+        let client = |name: Option<&str>| {
+            let mut stream = connect(server.port());
+            banner(&mut stream);
+            stream.write_all(b"STARTTLS\r\n").unwrap();
+            line(&mut stream);
+            let client = TlsClient::over(stream, &certificates, name);
+            client
+                .ok()
+                .map(|client| client.banner)
+                .filter(|banner| !banner.is_empty())
+        };
+        assert_eq!(client(None).is_some(), without, "{option}");
+        let banner = client(Some("repl")).unwrap_or_default();
+        assert!(banner.contains(with), "{option}: {banner}");
+    }
+    // Demanded from whom?
+    let (mut server, _certificates) = with_tls(cyrus, "");
+    server.stop();
+    let conf = fs::read_to_string(server.instance.conf()).unwrap();
+    let lines = conf
+        .lines()
+        .filter(|line| !line.starts_with("tls_client_ca_file"));
+    let conf: String = lines.map(|line| format!("{line}\n")).collect();
+    fs::write(server.instance.conf(), conf + "tls_client_certs: require\n").unwrap();
+    let run = server.our_tool("backupd", &["--listen", "127.0.0.1:0"]);
+    assert_ne!(run.code, Some(0));
+    assert!((run.err + &run.out).contains("tls_client_ca_file"));
+}
+
 #[test]
 fn a_certificate_that_cannot_be_used_stops_the_start_with_its_name() {
     let Some(cyrus) = Cyrus::find() else { return };

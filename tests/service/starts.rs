@@ -287,3 +287,66 @@ fn a_stopping_server_finishes_the_command_at_hand_and_what_it_said_ok_to_stays()
     stream.write_all(b"EXIT\r\n").unwrap();
     assert_eq!(line(&mut stream), "OK Finished\r\n");
 }
+
+/// The sync of a change takes a second; the signal comes in the middle of it.
+#[test]
+fn sigterm_in_the_middle_of_a_command_lets_it_finish_and_answer() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    let mut server = BackupServer::new(cyrus);
+    let port = server.start_failing("fdatasync:delay_enter=1000000");
+    let mut csync = Csync::login(port);
+    let begun = Instant::now();
+    csync
+        .send(b"APPLY SUB %(USERID anne MBOXNAME user.anne)\r\n")
+        .unwrap();
+    let file = wait_for_data(&server);
+    let pid = Pid::from_raw(server.pid() as i32);
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert!(csync.answer().is_ok(), "the command at hand");
+    assert!(
+        begun.elapsed() >= Duration::from_secs(1),
+        "not before it was on the disk"
+    );
+    assert_eq!(csync.answer().last(), "BYE Server is going down");
+    assert_eq!(server.ended(), Some(0));
+    // Whole and closed: nothing is left to recover.
+    server.verify_with_c("after SIGTERM in the middle of a command");
+    assert!(server.data_file("anne").starts_with(file.parent().unwrap()));
+    let log = fs::read_to_string(server.log()).unwrap();
+    assert!(log.contains("end=\"server is going down\""), "{log}");
+    let port = server.start(crate::rig::Engine::Ours);
+    let answer = Csync::login(port).command("GET USER anne");
+    assert!(
+        format!("{answer:?}").contains("* LSUB (user.anne)"),
+        "{answer:?}"
+    );
+    assert!(
+        !fs::read_to_string(server.log())
+            .unwrap()
+            .contains("recovering")
+    );
+}
+
+/// Waits until octets of a change are in the data file.
+fn wait_for_data(server: &BackupServer) -> PathBuf {
+    let part = server.instance.dir().join("part");
+    let mut found = None;
+    wait_for("a data file with content", || {
+        let files = walk(&part);
+        found = files.into_iter().find(|path| {
+            path.extension().is_none() && fs::metadata(path).is_ok_and(|meta| meta.len() > 0)
+        });
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| match entry.path() {
+            path if path.is_dir() => walk(&path),
+            path => vec![path],
+        })
+        .collect()
+}
