@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::cyrus::{Cyrus, free_port, wait_for_banner};
 use super::instance::Instance;
 use super::master::{Master, Service};
-use super::process::{Output, our_binary, run};
+use super::process::{Output, ended, our_binary, run};
 use super::rows::Rows;
 use super::source::PASSWORD;
 
@@ -117,17 +117,7 @@ impl BackupServer {
         let Some(Running::Ours(mut child)) = self.running.take() else {
             panic!("our backupd does not run");
         };
-        let end = std::time::Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Some(status) = child.try_wait().expect("a child") {
-                return status.code();
-            }
-            if std::time::Instant::now() > end {
-                let _ = (child.kill(), child.wait());
-                panic!("our backupd does not end within 30 s");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        ended(&mut child)
     }
 
     /// The port that the server answers on.

@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::rig::{
-    Append, BackupServer, Certificates, Csync, Cyrus, Engine, Mail, PASSWORD, Source, free_port,
+    Append, BackupServer, Certificates, Csync, Cyrus, Engine, Mail, PASSWORD, Source, ended,
+    free_port, run,
 };
 use crate::tls_client::{TlsClient, banner, connect, line};
 
@@ -172,13 +173,11 @@ fn implicit_tls_old_versions_and_a_renewed_certificate() {
         "OK Success (tls protection)"
     );
     let handshake = |options: &[&str]| {
-        let output = Command::new("openssl")
+        let mut openssl = Command::new("openssl");
+        openssl
             .args(["s_client", "-connect", &format!("127.0.0.1:{port}")])
-            .args(options)
-            .stdin(Stdio::null())
-            .output()
-            .expect("openssl");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+            .args(options);
+        run(&mut openssl, Duration::from_secs(60)).out
     };
     let shown = handshake(&["-tls1_3"]);
     assert!(
@@ -362,6 +361,6 @@ impl Drop for Saslauthd {
     fn drop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.0.wait();
+        ended(&mut self.0);
     }
 }
