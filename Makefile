@@ -17,9 +17,12 @@ build:
 demo:
 	@contrib/demo/run.sh
 
+# A test program that hangs is ended after LIMIT, and the others still run: libtest has named the test by then.
+LIMIT ?= 15m
 test: test-packages
 	$(CARGO) build --locked --bins --examples
-	$(CARGO) test --locked --no-fail-fast -- --test-threads=2
+	$(CARGO) test --locked --no-fail-fast --config 'target."cfg(unix)".runner=["timeout","--kill-after=10","$(LIMIT)"]' \
+		-- --test-threads=2
 
 # Where packages cannot be installed, the tests that need them say so and are left out; with CI set they fail.
 test-packages:

@@ -18,6 +18,8 @@ mod ctl_backups;
 mod cyr_backup;
 #[path = "cli/damage.rs"]
 mod damage;
+#[path = "cli/defects.rs"]
+mod defects;
 #[path = "cli/differences.rs"]
 mod differences;
 #[path = "cli/find.rs"]

@@ -4,12 +4,15 @@ mod backup;
 mod mount;
 mod process;
 mod site;
+#[path = "../../tests/rig/terminal.rs"]
+mod terminal;
 
 pub use backup::{LOG_TIME, Scratch, fixture, internaldate, message};
 pub use mount::{Mount, can_mount, is_mounted, mount_device, run, wait, wait_for_mount_table};
 
 pub use process::{output, sh};
 pub use site::Site;
+pub use terminal::on_a_terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -373,6 +373,47 @@ fn uids_are_the_truth_where_c_has_one_row_per_message() {
     assert_eq!(row, (3, None));
 }
 
+/// The line's last word on a UID counts, whether its mailbox is new or not.
+#[test]
+fn a_uid_named_twice_in_one_line_is_one_record() {
+    let mails = [mail(1, 50), mail(2, 50)];
+    let [one, two] = [0, 1].map(|n| Guid::of(&mails[n].0));
+    for (twice, last) in [
+        ([(1, one, ""), (1, two, "\\Seen")], (two, "(\\Seen)")),
+        ([(1, one, ""), (1, one, "\\Seen")], (one, "(\\Seen)")),
+        ([(1, one, "\\Expunged"), (1, one, "")], (one, "()")),
+    ] {
+        for known in [false, true] {
+            let (_dir, path) = new_backup();
+            let mut appender = Appender::open(&path, false).unwrap();
+            appender.append_bodies(&bodies(&mails), 1).unwrap();
+            if known {
+                append(&mut appender, &mailbox(&[]), 1);
+            }
+            let records = [(3, two, ""), twice[0], twice[1], (2, one, "")];
+            append(&mut appender, &mailbox(&records), 2);
+            let index = appender.index();
+            let rows = index.records(1).unwrap();
+            let uids: Vec<u32> = rows.iter().map(|row| row.uid).collect();
+            assert_eq!(uids, [1, 2, 3], "{twice:?}");
+            let first = (rows[0].guid, rows[0].flags.as_str());
+            assert_eq!(first, last, "{twice:?}");
+            assert_eq!(rows[0].expunged, None, "{twice:?}");
+            // The CRC is that of a line which names it once.
+            let crc = index.header(1).unwrap().unwrap().crc;
+            let (_dir, path) = new_backup();
+            let mut once = Appender::open(&path, false).unwrap();
+            once.append_bodies(&bodies(&mails), 1).unwrap();
+            append(
+                &mut once,
+                &mailbox(&[twice[1], (2, one, ""), (3, two, "")]),
+                2,
+            );
+            assert_eq!(crc, once.index().header(1).unwrap().unwrap().crc);
+        }
+    }
+}
+
 #[test]
 fn a_wrong_crc_asks_for_the_full_list_and_a_right_one_does_not() {
     let (_dir, path) = new_backup();

@@ -30,6 +30,7 @@ mod proxy;
 mod rows;
 mod sieve;
 mod source;
+mod terminal;
 mod transcript;
 
 pub use backup_server::{BackupServer, Engine};
@@ -46,4 +47,5 @@ pub use proxy::{Proxy, Trigger};
 pub use rows::{Rows, Tolerate};
 pub use sieve::{Sieve, base64};
 pub use source::{ADMIN, PASSWORD, Rolling, Source};
+pub use terminal::on_a_terminal;
 pub use transcript::{Acknowledged, Exchange, Transcript};

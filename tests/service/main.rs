@@ -9,6 +9,7 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod observed;
 mod security;
 mod starts;
 mod tls_client;

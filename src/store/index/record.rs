@@ -35,7 +35,7 @@ impl Index {
     }
 
     /// Stores one record; returns what the mailbox's CRC changes by. `fresh`: the mailbox had no
-    /// records before this line, so nothing of this UID can be there.
+    /// records before this line, and the line none with such a high UID, so nothing is there.
     pub(super) fn set_record(
         &self,
         mailbox_id: i64,

@@ -209,11 +209,15 @@ impl Index {
         let mailbox_id = self.put_mailbox_row(update, known, at)?;
         let before = self.header(mailbox_id)?;
         let mut crc = before.as_ref().map_or(0, |header| header.crc);
+        // The highest UID so far of a mailbox that had no records before this line.
+        let mut highest = known.is_none().then_some(0);
         for record in update.records.iter() {
             // A line that does not parse to its end was refused before it came here; in a file
             // that others wrote, what can be read counts.
             let Ok(record) = record else { break };
-            crc ^= self.set_record(mailbox_id, &record, known.is_none(), at)?;
+            let fresh = highest.is_some_and(|highest| record.uid > highest);
+            highest = highest.map(|highest| record.uid.max(highest));
+            crc ^= self.set_record(mailbox_id, &record, fresh, at)?;
         }
         let told = number(&update.header, "SYNC_CRC") as u32;
         let repair = match before.map(|header| header.repair) {
