@@ -210,13 +210,13 @@ fn is_what_imap_had(name: &str, had: &MailState, archive: &Path) {
             }
         }
     }
-    let is_guid = |word: &&str| word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_guid = |word: &str| word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
     let wanted: BTreeMap<_, _> = had
         .0
         .iter()
         .filter_map(|(key, value)| {
             let words: Vec<&str> = value.split(' ').collect();
-            let guid = words.iter().position(|word| is_guid(&word))?;
+            let guid = words.iter().position(|word| is_guid(word))?;
             let text = format!("{} {}", words[guid - 1], words[guid]);
             Some((key.clone(), text))
         })
