@@ -1,6 +1,6 @@
 //! A user with everything, backed up, lost, and brought back with `-U -a --everything`: IMAP shows the same.
 
-use crate::rig::{Append, Imap, Mail, Source};
+use crate::rig::{Append, Cyrus, Imap, Mail, Source};
 use crate::world::{World, ask, see};
 
 const FOLDERS: [&str; 7] = [
@@ -28,6 +28,8 @@ enum Target {
     SyncServer,
     /// Its imapd, by the SYNC commands.
     Imapd,
+    /// A new server of another version, Debian's of this name, by its sync_server.
+    Newer(&'static str),
     /// The server he was on, after an administrator deleted him and all that was his for good.
     SameServer,
 }
@@ -38,7 +40,13 @@ fn a_lost_user_comes_back_as_he_was() {
         return;
     };
     let had = Had::new(&world);
-    for target in [Target::SyncServer, Target::Imapd, Target::SameServer] {
+    for target in [
+        Target::SyncServer,
+        Target::Imapd,
+        Target::Newer("trixie"),
+        Target::Newer("sid"),
+        Target::SameServer,
+    ] {
         let new;
         let (server, port) = match target {
             Target::SyncServer => {
@@ -48,6 +56,13 @@ fn a_lost_user_comes_back_as_he_was() {
             Target::Imapd => {
                 new = world.target(&["anne.b"]);
                 (&new, new.imap_port())
+            }
+            Target::Newer(suite) => {
+                let Some(cyrus) = Cyrus::find_newer(suite) else {
+                    continue;
+                };
+                new = world.target_of(cyrus, &["anne.b"]);
+                (&new, new.sync_port())
             }
             Target::SameServer => {
                 destroy(&mut world);

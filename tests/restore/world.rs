@@ -35,7 +35,12 @@ impl World {
 
     /// An empty server with a sync_server, where these users can log in.
     pub(crate) fn target(&self, users: &[&str]) -> Source {
-        let target = Source::start_target(self.cyrus);
+        self.target_of(self.cyrus, users)
+    }
+
+    /// The same of another version.
+    pub(crate) fn target_of(&self, cyrus: Cyrus, users: &[&str]) -> Source {
+        let target = Source::start_target(cyrus);
         for user in users {
             target.instance.add_password(user, crate::rig::PASSWORD);
         }
@@ -120,7 +125,7 @@ fn messages(imap: &mut Imap) -> Vec<String> {
     let fetched = lines
         .iter()
         .map(|line| String::from_utf8_lossy(line).into_owned())
-        .filter(|line| line.contains(" FETCH "));
+        .filter(|line| line.contains(" FETCH ("));
     // Who looks first sees \Recent.
     fetched
         .map(|line| line.replace("\\Recent ", "").replace("\\Recent", ""))
