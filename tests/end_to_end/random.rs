@@ -94,8 +94,8 @@ fn number(name: &str) -> Option<usize> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-struct Script {
-    world: World,
+pub(crate) struct Script {
+    pub(crate) world: World,
     rng: Rng,
     mail: Mail,
     /// Names that carl has had go round.
@@ -105,7 +105,7 @@ struct Script {
 }
 
 impl Script {
-    fn new(mut world: World, seed: u64) -> Script {
+    pub(crate) fn new(mut world: World, seed: u64) -> Script {
         let mut mail = Mail::new(seed);
         for user in USERS {
             let mut imap = world.source.add_user(user);
@@ -138,7 +138,7 @@ impl Script {
         }
     }
 
-    fn step(&mut self, step: usize) {
+    pub(crate) fn step(&mut self, step: usize) {
         let rolling = match step % 3 {
             2 => {
                 // What came before is sent, so the daemon begins with this step.
@@ -274,13 +274,8 @@ impl Script {
                 let from = format!("user/{user}{}", &child["INBOX".len()..]);
                 let mut admin = self.world.source.admin();
                 let done = admin.attempt(&format!("RENAME \"{from}\" \"{to}\""));
-                if done.is_ok() && to.starts_with("team") {
-                    admin.set_acl(&to, "anyone", "lrswipkxtecdan");
-                    self.world.shared(&to);
-                } else if done.is_ok() {
-                    // A user lists what he has rights on only.
-                    let owner = to.split('/').nth(1).expect("an owner");
-                    admin.set_acl(&to, owner, "lrswipkxtecda");
+                if done.is_ok() {
+                    self.let_in(&mut admin, &to);
                 }
                 let done = done.map(drop);
                 format!("rename across owners {from} to {to}: {done:?}")
@@ -350,6 +345,25 @@ impl Script {
             }
         };
         format!("{user}: {what}")
+    }
+
+    /// A mailbox that moved, and those below it: its new owner lists only what he has rights on.
+    fn let_in(&mut self, admin: &mut Imap, mailbox: &str) {
+        let below = format!("{mailbox}/");
+        let mut names = admin.list();
+        names.retain(|name| name == mailbox || name.starts_with(&below));
+        for name in names {
+            match name.strip_prefix("user/") {
+                None => {
+                    admin.set_acl(&name, "anyone", "lrswipkxtecdan");
+                    self.world.shared(&name);
+                }
+                Some(rest) => {
+                    let owner = rest.split('/').next().expect("an owner");
+                    admin.set_acl(&name, owner, "lrswipkxtecda");
+                }
+            }
+        }
     }
 
     fn undelete_or_purge(&mut self) -> String {
@@ -448,7 +462,7 @@ impl Script {
 }
 
 #[track_caller]
-fn same(step: &str, what: &str, one: &MailState, other: &MailState) {
+pub(crate) fn same(step: &str, what: &str, one: &MailState, other: &MailState) {
     let lines = |state: &MailState| -> BTreeMap<String, String> { state.0.clone() };
     let (one, other) = (lines(one), lines(other));
     let mut differences = Vec::new();

@@ -43,7 +43,7 @@ pub use imap::{Append, Fetched, Imap};
 pub use instance::Instance;
 pub use mail::{Mail, Rng};
 pub use master::{Master, Service};
-pub use mount::Mount;
+pub use mount::{Mount, attribute};
 pub use process::{Output, ended, our_binary, run};
 pub use proxy::{Proxy, Trigger};
 pub use rows::{Rows, Tolerate};
