@@ -1,7 +1,6 @@
 //! The rows of the table, in groups that share their data.
 
 mod ceilings;
-mod crowd;
 mod idle;
 mod ingest;
 mod mount;
@@ -18,13 +17,12 @@ use crate::report::Row;
 pub type Group = fn(&Bench) -> Result<Vec<Row>>;
 
 /// By name, in the order of the table.
-pub const GROUPS: [(&str, Group); 8] = [
+pub const GROUPS: [(&str, Group); 7] = [
     ("ingest", ingest::rows),
     ("session", session::rows),
     ("tools", tools::rows),
     ("restore", restore::rows),
     ("mount", mount::rows),
     ("idle", idle::rows),
-    ("crowd", crowd::rows),
     ("ceilings", ceilings::rows),
 ];
