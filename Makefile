@@ -17,9 +17,12 @@ build:
 demo:
 	@contrib/demo/run.sh
 
+# A test program that hangs is ended after LIMIT, and the others still run: libtest has named the test by then.
+LIMIT ?= 15m
 test: test-packages
 	$(CARGO) build --locked --bins --examples
-	$(CARGO) test --locked --no-fail-fast -- --test-threads=2
+	$(CARGO) test --locked --no-fail-fast --config 'target."cfg(unix)".runner=["timeout","--kill-after=10","$(LIMIT)"]' \
+		-- --test-threads=2
 
 # Where packages cannot be installed, the tests that need them say so and are left out; with CI set they fail.
 test-packages:
@@ -44,11 +47,18 @@ check:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --test tidy
 
-# The long forms of some tests: 300 actions with each client, 500 kills, a user of 3,000 messages lost
-# and restored.
+# The long forms of some tests: 300 actions with each client, ten moments of 300 actions, 20 rounds of each race
+# with a mount, a mount of 20,000 messages beside IMAP, 500 kills, 1,000 sessions at once, a user of 3,000
+# messages lost and restored.
 soak: test-packages
 	SOAK=1 $(CARGO) test --locked --no-fail-fast --test end_to_end script_ -- --test-threads=1
+	SOAK=1 $(CARGO) test --locked --no-fail-fast --test end_to_end moments
+	RACE_ROUNDS=20 $(CARGO) test --locked --test end_to_end hold
+	RACE_ROUNDS=20 $(CARGO) test --locked --test mount-tests race
+	SOAK=1 $(CARGO) test --locked --test mount-tests scale -- --nocapture
+	MOUNT_MESSAGES=20000 $(CARGO) test --locked --test end_to_end mounted
 	SOAK=1 $(CARGO) test --locked --no-fail-fast --test crash
+	CROWD=1000 $(CARGO) test --locked --test service crowd -- --nocapture
 	RESTORE_MESSAGES=3000 $(CARGO) test --locked --test restore round_trip
 
 # One minute of fuzzing, shared by all targets; works with the stable toolchain.

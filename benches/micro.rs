@@ -124,7 +124,7 @@ fn inflate_random(bencher: Bencher) {
     let path: PathBuf = dir.path().join("backup");
     let bodies: Vec<Octets> = (1..=20_000).map(|uid| Octets(body(uid))).collect();
     append(&path, &mailbox_line(1), &bodies);
-    let backup = Backup::open(&path, Lock::None).unwrap();
+    let mut backup = Backup::open(&path, Lock::None).unwrap();
     let mut number = 0;
     bencher.bench_local(|| {
         number = (number + 7919) % bodies.len();

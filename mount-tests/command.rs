@@ -9,7 +9,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::{
-    Mount, Site, can_mount, fixture, is_mounted, mount_device, run, wait, wait_for_mount_table,
+    Mount, Site, can_mount, fixture, is_mounted, mount_device, output, run, wait,
+    wait_for_mount_table,
 };
 
 fn said(args: &[&str]) -> (Option<i32>, String) {
@@ -167,6 +168,46 @@ fn sigterm_and_sigint_unmount() {
     }
 }
 
+/// Whoever stands in it keeps it; the refusal changes nothing.
+#[test]
+fn a_busy_mount_is_not_unmounted() {
+    if !can_mount() {
+        return;
+    }
+    let carol = fixture("carol");
+    let mount = Mount::new(&carol.spec(), "ro");
+    let place = mount.join("mailboxes/INBOX/1.eml");
+    let reader = std::fs::File::open(&place).unwrap();
+    let refused = output(Command::new("umount").arg(mount.path()));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success());
+    assert!(text.contains("busy"), "{text}");
+    assert!(is_mounted(mount.path()));
+    assert!(!std::fs::read(&place).unwrap().is_empty());
+    drop(reader);
+    mount.unmount();
+}
+
+/// A reader does not keep the daemon from ending when it is told to; it gets an error, no short read.
+#[test]
+fn a_signal_unmounts_also_while_files_are_open() {
+    if !can_mount() {
+        return;
+    }
+    let carol = fixture("carol");
+    let mount = Mount::new(&carol.spec(), "ro");
+    let daemon = mount.daemon();
+    let mut reader = std::fs::File::open(mount.join("mailboxes/INBOX/1.eml")).unwrap();
+    kill(Pid::from_raw(daemon), Signal::SIGTERM).unwrap();
+    wait_for_mount_table(|| !is_mounted(mount.path()));
+    wait(
+        || !std::path::Path::new(&format!("/proc/{daemon}")).exists(),
+        "the daemon to end",
+    );
+    let error = std::io::copy(&mut reader, &mut std::io::sink()).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
+}
+
 #[test]
 fn a_signal_never_takes_away_somebody_elses_mount() {
     if !can_mount() {
@@ -215,7 +256,13 @@ fn in_the_foreground_the_command_stays() {
     assert_eq!(mount.list("mailboxes"), ["INBOX", "Sub"]);
     assert_eq!(child.try_wait().unwrap(), None);
     crate::support::sh(Command::new("umount").arg(mount.path()));
-    assert!(child.wait().unwrap().success());
+    let mut ended = None;
+    let has_ended = || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    };
+    wait(has_ended, "the command to end");
+    assert!(ended.unwrap().success());
 }
 
 /// The daemon gives up root's rights for reading, and unmounts with them all the same.

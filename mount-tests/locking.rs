@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-use crate::support::{Mount, Scratch, can_mount, fixture, has, message, run, wait};
+use crate::support::{Mount, Scratch, can_mount, fixture, has, message, output, run, wait};
 
 /// Asks for C's lock (POSIX, exclusive, whole file) from this process, which is not the daemon.
 fn can_write(data: &Path) -> bool {
@@ -120,7 +120,7 @@ fn c_tools_say_locked() {
             .arg(&conf)
             .args(["lock", "-x", "true", "-f"])
             .arg(carol.path());
-        command.output().unwrap()
+        output(&mut command)
     };
     assert!(
         ask().status.success(),
@@ -150,7 +150,14 @@ fn a_killed_daemon_leaves_a_dead_mount_and_no_lock() {
     let dead = std::fs::read_dir(mount.path()).unwrap_err();
     assert_eq!(dead.raw_os_error(), Some(libc::ENOTCONN));
 
-    // The next mount takes the corpse away.
+    // umount takes the corpse away, and so does the next mount.
+    crate::support::sh(Command::new("umount").arg(mount.path()));
+    assert_eq!(std::fs::read_dir(mount.path()).unwrap().count(), 0);
+    let again = run(&[&carol.spec(), mount.path().to_str().unwrap()]);
+    assert!(again.status.success());
+    let daemon = nix::unistd::Pid::from_raw(mount.daemon());
+    nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGKILL).unwrap();
+    wait(|| can_write(carol.path()), "the lock to go");
     let again = run(&[&carol.spec(), mount.path().to_str().unwrap()]);
     assert!(
         again.status.success(),

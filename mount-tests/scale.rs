@@ -1,8 +1,13 @@
-//! A mailbox of 100,000 messages lists in linear time.
+//! A mailbox of 100,000 messages lists in linear time, a mount of 5,000 users is ready at once, and both in
+//! little memory. The figures are printed.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Mount, Scratch, can_mount};
+use crate::support::{Mount, Scratch, Site, can_mount, message, sh};
+
+/// The daemon's memory in MB that 100,000 messages in one folder may take.
+const MUCH: u64 = 150;
 
 /// Time to list a mailbox of this many messages with all attributes.
 fn list(scratch: &Scratch, folder: &str, count: usize) -> Duration {
@@ -20,6 +25,9 @@ fn list(scratch: &Scratch, folder: &str, count: usize) -> Duration {
     let took = start.elapsed();
     assert!(bytes > count as u64);
     assert_eq!(mount.list(&format!("mailboxes/{folder}")).len(), count);
+    let peak = mount.peak();
+    eprintln!("{count} messages listed in {took:?}, the daemon takes {peak} MB at most");
+    assert!(peak < MUCH, "{peak} MB");
     took
 }
 
@@ -45,4 +53,44 @@ fn listing_is_linear() {
         factor < 30.0,
         "{small:?} for {SMALL}, {large:?} for {LARGE}"
     );
+}
+
+/// A directory for each user, and no user opened for it; then many of them entered. `SOAK=1` enters all.
+#[test]
+fn thousands_of_users_cost_little() {
+    if !can_mount() {
+        return;
+    }
+    const USERS: usize = 5000;
+    let scratch = Scratch::empty("anne_AAAAAA");
+    let bodies: Vec<_> = (0..5).map(|number| message(number, 2000)).collect();
+    scratch.append("user.anne", &bodies, 5);
+    let site = Site::of_copies(&scratch, USERS);
+
+    let start = Instant::now();
+    let mount = Mount::new("all", &site.option());
+    let ready = start.elapsed();
+    let start = Instant::now();
+    let listed = sh(Command::new("ls").arg("-l").arg(mount.path()));
+    let listing = start.elapsed();
+    assert_eq!(listed.lines().count(), 1 + USERS);
+    let small = mount.peak();
+
+    // Far more than may keep memory; with SOAK all of them. The first one again at the end.
+    let entered = std::env::var_os("SOAK").map_or(400, |_| USERS);
+    let start = Instant::now();
+    for number in (0..entered).chain([0]) {
+        let one = format!("u{number:05}/mailboxes/INBOX/5.eml");
+        assert!(mount.read(&one).unwrap() == bodies[4], "{one}");
+    }
+    let entering = start.elapsed();
+    let all = mount.peak();
+    eprintln!(
+        "{USERS} users: ready in {ready:?}, ls -l in {listing:?}, the daemon takes {small} MB; a message of \
+         {entered} read in {entering:?}, then {all} MB at most"
+    );
+    // Generous, since other programs run too.
+    assert!(ready < Duration::from_secs(20), "{ready:?}");
+    assert!(small < 30, "{small} MB");
+    assert!(all < 100, "{all} MB");
 }

@@ -79,6 +79,8 @@ fn settings(dir: &Path) -> Arc<Settings> {
         staging_budget: Arc::new(Budget::new(64 << 10)),
         staging_disk: Arc::new(Budget::new(1 << 20)),
         refusals: Default::default(),
+        metrics: Default::default(),
+        telemetry: Default::default(),
         staging_limit: 0,
         token_limit: 128 << 10,
         line_limit: 1 << 20,

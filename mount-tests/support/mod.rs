@@ -2,15 +2,20 @@
 
 mod backup;
 mod mount;
+mod process;
 mod site;
+#[path = "../../tests/rig/terminal.rs"]
+mod terminal;
 
 pub use backup::{LOG_TIME, Scratch, fixture, internaldate, message};
 pub use mount::{Mount, can_mount, is_mounted, mount_device, run, wait, wait_for_mount_table};
 
+pub use process::{output, sh};
 pub use site::Site;
+pub use terminal::on_a_terminal;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 /// All files below a directory, sorted, with their paths from there.
 pub fn files(dir: &Path) -> Vec<PathBuf> {
@@ -29,24 +34,10 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Runs a program of the system, which must succeed; its standard output.
-pub fn sh(command: &mut Command) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    let stderr = String::from_utf8_lossy(&stderr);
-    assert!(status.success(), "{command:?}: {status}\n{stderr}");
-    String::from_utf8(stdout).unwrap()
-}
-
 /// Whether a program is installed; says so if a test has to do without.
 pub fn has(program: &str) -> bool {
-    let found = Command::new("sh")
-        .args(["-c", &format!("command -v {program}")])
-        .output();
-    let found = found.unwrap().status.success() || Path::new(program).exists();
+    let found = output(Command::new("sh").args(["-c", &format!("command -v {program}")]));
+    let found = found.status.success() || Path::new(program).exists();
     if !found {
         skip(&format!("{program} is not installed"));
     }

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mount-cyrusbackup");
@@ -28,12 +30,28 @@ pub fn can_mount() -> bool {
 
 /// Runs the program to its end.
 pub fn run(args: &[&str]) -> Output {
-    Command::new(BINARY).args(args).output().unwrap()
+    super::output(Command::new(BINARY).args(args))
 }
 
 /// A mount; unmounted when dropped, whatever happened.
 pub struct Mount {
     dir: tempfile::TempDir,
+    #[expect(dead_code, reason = "its end is what counts")]
+    patience: Sender<()>,
+}
+
+/// A daemon that does not answer would hold its readers, and the test, for ever: after ten minutes the
+/// kernel is told to give up, and they get ENOTCONN. Ends with the sender.
+fn patience(dir: &Path) -> Sender<()> {
+    let (test, ended) = channel();
+    let dir = dir.to_owned();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(600)) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{}: mounted for too long", dir.display());
+            let _ = umount2(&dir, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH);
+        }
+    });
+    test
 }
 
 impl Mount {
@@ -44,8 +62,7 @@ impl Mount {
 
     /// Mounts with further arguments.
     pub fn with(args: &[&str], spec: &str, options: &str) -> Mount {
-        let dir = tempfile::tempdir().unwrap();
-        let mount = Mount { dir };
+        let mount = Mount::bare();
         let place = mount.path().to_str().unwrap().to_owned();
         let mut all = vec![spec, &place, "-o", options];
         all.extend(args);
@@ -65,7 +82,8 @@ impl Mount {
     /// A mount point for a test that mounts by itself.
     pub fn bare() -> Mount {
         let dir = tempfile::tempdir().unwrap();
-        Mount { dir }
+        let patience = patience(dir.path());
+        Mount { dir, patience }
     }
 
     pub fn path(&self) -> &Path {
@@ -104,6 +122,14 @@ impl Mount {
         let found: Vec<i32> = pids.filter(serves).collect();
         assert_eq!(found.len(), 1, "daemons of {place:?}: {found:?}");
         found[0]
+    }
+
+    /// The most memory that the daemon has had so far, in MB.
+    pub fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.unwrap().trim().strip_suffix(" kB").unwrap();
+        kilobytes.parse::<u64>().unwrap().div_ceil(1024)
     }
 
     /// Unmounts like an administrator, and waits until the daemon has ended.
@@ -166,7 +192,7 @@ pub fn wait_for_mount_table(is_right: impl Fn() -> bool) {
 }
 
 /// Waits for what the kernel does not announce.
-pub fn wait(is_right: impl Fn() -> bool, what: &str) {
+pub fn wait(mut is_right: impl FnMut() -> bool, what: &str) {
     let deadline = Instant::now() + PATIENCE;
     while !is_right() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");

@@ -15,7 +15,36 @@ pub struct Site {
 
 impl Site {
     pub fn new(backups: Vec<(&str, Scratch)>) -> Site {
-        let dir = tempfile::tempdir().unwrap();
+        let site = Site::bare(tempfile::tempdir().unwrap(), backups);
+        for (key, backup) in &site.backups {
+            site.register(key, backup.path());
+        }
+        site
+    }
+
+    /// A site with so many users, `u00000` and so on, each with a copy of this backup.
+    pub fn of_copies(backup: &Scratch, count: usize) -> Site {
+        // Thousands of small files that are synced one by one: in memory, if we may.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let site = Site::bare(dir.unwrap(), Vec::new());
+        for number in 0..count {
+            let key = format!("u{number:05}");
+            let data = site.join("part").join(format!("{key}_AAAAAA"));
+            std::fs::copy(backup.path(), &data).unwrap();
+            let index = data.with_file_name(format!("{key}_AAAAAA.index"));
+            std::fs::copy(backup.index(), index).unwrap();
+            site.register(&key, &data);
+        }
+        site
+    }
+
+    fn register(&self, key: &str, data: &Path) {
+        let catalog = Catalog::new(self.join("conf/backups.db"));
+        let key = BackupKey::from_userid(key).unwrap();
+        catalog.insert(&key, data).unwrap();
+    }
+
+    fn bare(dir: tempfile::TempDir, backups: Vec<(&str, Scratch)>) -> Site {
         for name in ["conf", "part", "staging"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
@@ -37,11 +66,6 @@ impl Site {
             me.name
         );
         std::fs::write(site.conf(), text).unwrap();
-        let catalog = Catalog::new(site.join("conf/backups.db"));
-        for (key, backup) in &site.backups {
-            let key = BackupKey::from_userid(key).unwrap();
-            catalog.insert(&key, backup.path()).unwrap();
-        }
         site
     }
 

@@ -5,6 +5,8 @@ use std::io;
 use super::auth::Shield;
 use super::deflate::Deflate;
 use super::session::{Next, Session, Step};
+use super::tally::Tally;
+use super::telemetry::Tape;
 
 /// What moves between the connection task and the blocking threads.
 pub(crate) struct Channel {
@@ -13,6 +15,7 @@ pub(crate) struct Channel {
     /// Inflated octets, of which `taken` were consumed.
     clear: Vec<u8>,
     taken: usize,
+    tape: Tape,
 }
 
 impl Channel {
@@ -23,14 +26,25 @@ impl Channel {
             deflate: None,
             clear: Vec::new(),
             taken: 0,
+            tape: Tape::default(),
         }
+    }
+
+    /// Who has logged in.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.session.user()
+    }
+
+    /// What an administrator's session came to, once it is over.
+    pub(crate) fn tally(&self) -> Option<&Tally> {
+        self.session.tally()
     }
 
     /// Consumes bytes from the front of `input` and appends what to send to `out`. `Next::Read` with
     /// `input` not empty, or while [`Channel::has_more`], means: write, then call again.
     pub(crate) fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> io::Result<Step> {
         if self.deflate.is_none() {
-            let step = self.session.feed(input, out);
+            let step = recorded(&mut self.session, &mut self.tape, input, out);
             if step.next == Next::Compress {
                 self.deflate = Some(Deflate::new());
             }
@@ -87,7 +101,7 @@ impl Channel {
 
     fn feed_compressed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> io::Result<Step> {
         let Some(deflate) = &mut self.deflate else {
-            return Ok(self.session.feed(input, out));
+            return Ok(recorded(&mut self.session, &mut self.tape, input, out));
         };
         let mut replies = Vec::new();
         let mut delay = std::time::Duration::ZERO;
@@ -104,7 +118,7 @@ impl Channel {
                 }
             }
             let mut clear = &self.clear[self.taken..];
-            let step = self.session.feed(&mut clear, &mut replies);
+            let step = recorded(&mut self.session, &mut self.tape, &mut clear, &mut replies);
             self.taken = self.clear.len() - clear.len();
             delay += step.delay;
             if step.next != Next::Read || !clear.is_empty() {
@@ -116,4 +130,13 @@ impl Channel {
             }
         }
     }
+}
+
+/// Feeds the session, and records what it hears and says.
+fn recorded(session: &mut Session, tape: &mut Tape, input: &mut &[u8], out: &mut Vec<u8>) -> Step {
+    tape.begin(&session.settings().telemetry, session.user());
+    let (given, answered) = (*input, out.len());
+    let step = session.feed(input, out);
+    tape.record(&given[..given.len() - input.len()], &out[answered..]);
+    step
 }

@@ -13,6 +13,7 @@ use super::refusals::Refusals;
 use super::service::Service;
 use super::session::{Next, OUTPUT_LIMIT, Settings, compress};
 use super::staging::{Arrival, Staging};
+use super::tally::Tally;
 use super::verb::{self, UNRECOGNIZED};
 use crate::csync::command::{Apply, Command, CommandError, parse_command};
 use crate::csync::dlist::FileRef;
@@ -45,6 +46,7 @@ pub(crate) struct Commands {
     settled: Option<Reply>,
     /// The service has been asked something since it was idle.
     active: bool,
+    tally: Tally,
 }
 
 impl Commands {
@@ -68,6 +70,7 @@ impl Commands {
             known: false,
             settled: None,
             active: false,
+            tally: Tally::new(&settings.metrics),
         }
     }
 
@@ -112,12 +115,15 @@ impl Commands {
         self.line.shrink();
         if std::mem::take(&mut self.active) {
             self.service.idle();
+            self.tally.worked(self.service.take_work());
         }
     }
 
-    pub(crate) fn close(&mut self) {
+    /// The end; gives what the session came to.
+    pub(crate) fn close(mut self) -> Tally {
         self.service.close();
-        self.staging.clear();
+        self.tally.worked(self.service.take_work());
+        self.tally
     }
 
     fn text(&mut self, text: &[u8]) {
@@ -206,6 +212,7 @@ impl Commands {
     fn end_of_line(&mut self, out: &mut Vec<u8>, compressed: bool) -> Next {
         let next = match self.settled.take() {
             Some(reply) => {
+                self.tally.replied(&reply);
                 reply.write(out);
                 Next::Read
             }
@@ -240,17 +247,22 @@ impl Commands {
             Command::Noop => Reply::Ok("Noop completed".to_owned()),
             Command::Get(get) => {
                 let reply = noted(self.service.get(get, out), &text);
+                self.tally.replied(&reply);
+                self.tally.worked(self.service.take_work());
                 self.delay += slowed(&self.settings.refusals, &reply, &text);
                 reply
             }
             Command::Apply(apply) => {
                 let service = self.service.as_mut();
                 let reply = noted(carry_out(service, &mut self.staging, apply, out), &text);
+                self.tally.replied(&reply);
+                self.tally.worked(self.service.take_work());
                 self.delay += slowed(&self.settings.refusals, &reply, &text);
                 reply
             }
             Command::Restart => {
                 let answer = self.service.restart();
+                self.tally.worked(self.service.take_work());
                 self.staging.clear();
                 answer
             }

@@ -14,7 +14,8 @@ use super::auth::Shield;
 use super::channel::Channel;
 use super::endpoint::{Accepted, Stream};
 use super::server::Order;
-use super::session::{Next, Session, Settings, Step};
+use super::session::{Next, Peer, Session, Settings, Step};
+use super::tally::Summary;
 
 /// Read buffer of a peer that says little, and of one that sends mail.
 const SMALL: usize = 2 << 10;
@@ -40,7 +41,10 @@ pub(crate) async fn serve(
     patience: Patience,
     order: watch::Receiver<Order>,
 ) {
-    let login_by = Instant::now() + patience.login;
+    let begun_at = Instant::now();
+    let login_by = begun_at + patience.login;
+    let metrics = Arc::clone(&settings.metrics);
+    let _connected = metrics.connect();
     let session = Session::new(Arc::clone(&settings), peer);
     let mut work = Work::new(session);
     let mut wire = Wire {
@@ -50,6 +54,8 @@ pub(crate) async fn serve(
         patience,
         login_by,
         quiet: false,
+        received: 0,
+        sent: 0,
     };
     let begun = match tls {
         true => wire.secure(&mut work).await,
@@ -60,18 +66,23 @@ pub(crate) async fn serve(
     };
     let conversed = match begun {
         Ok(()) => wire.converse(&mut work).await,
-        failed => failed,
+        Err(error) => Err(error),
     };
-    if let Err(error) = conversed {
-        match work.stranger && error.kind() == io::ErrorKind::ConnectionReset {
-            // Somebody looked whether the port is open.
-            true => tracing::debug!("{peer}: {error}"),
-            false => tracing::info!("{peer}: connection lost: {error}"),
+    let end = match conversed {
+        Ok(end) => end.to_owned(),
+        Err(error) => {
+            match work.stranger && error.kind() == io::ErrorKind::ConnectionReset {
+                // Somebody looked whether the port is open.
+                true => tracing::debug!("{peer}: {error}"),
+                false => tracing::info!("{peer}: connection lost: {error}"),
+            }
+            format!("connection lost: {error}")
         }
-    }
+    };
     if let Err(error) = work.run(Channel::close).await {
         tracing::error!("{peer}: {error}");
     }
+    wire.sum_up(&work, peer, begun_at.elapsed(), &end);
     // The peer may be gone already.
     let _ = timeout(FAREWELL, wire.stream.shutdown()).await;
 }
@@ -91,6 +102,9 @@ struct Wire {
     login_by: Instant,
     /// The session knows that nothing came for a while.
     quiet: bool,
+    /// Octets, as on the wire (under TLS: inside of it).
+    received: u64,
+    sent: u64,
 }
 
 enum Event {
@@ -102,14 +116,15 @@ enum Event {
 }
 
 impl Wire {
-    async fn converse(&mut self, work: &mut Work) -> io::Result<()> {
+    /// To the end; says why that came.
+    async fn converse(&mut self, work: &mut Work) -> io::Result<&'static str> {
         self.write(work).await?;
         loop {
             match self.wait(work).await? {
                 Event::Bytes => {
                     self.quiet = false;
                     match self.answer(work).await? {
-                        Next::Close => return Ok(()),
+                        Next::Close => return Ok(work.farewell()),
                         Next::StartTls => {
                             self.secure(work).await?;
                             self.write(work).await?;
@@ -123,9 +138,10 @@ impl Wire {
                 }
                 Event::Stop => {
                     work.say(b"BYE Server is going down\r\n")?;
-                    return self.write(work).await;
+                    self.write(work).await?;
+                    return Ok("server is going down");
                 }
-                Event::Eof => return Ok(()),
+                Event::Eof => return Ok("end of file"),
                 Event::TooLate => {
                     let text = if work.stranger {
                         "no login in time"
@@ -157,7 +173,11 @@ impl Wire {
             () = stopped(&mut self.order) => Ok(Event::Stop),
             read = self.stream.read_buf(&mut work.input) => match read? {
                 0 => Ok(Event::Eof),
-                _ => Ok(Event::Bytes),
+                read => {
+                    self.received += read as u64;
+                    self.settings.metrics.received(read as u64);
+                    Ok(Event::Bytes)
+                }
             },
             () = sleep_until(deadline) => Ok(late),
         }
@@ -230,9 +250,31 @@ impl Wire {
             written = timeout_at(deadline, all) => written??,
             () = farewell => return Err(io::ErrorKind::TimedOut.into()),
         }
+        self.sent += work.output.len() as u64;
+        self.settings.metrics.sent(work.output.len() as u64);
         work.output.clear();
         work.output.shrink_to(SMALL);
         Ok(())
+    }
+}
+
+impl Wire {
+    /// The session's line in the log. Who never logged in gets none, as port scanners and health checks.
+    fn sum_up(&self, work: &Work, peer: Peer, took: Duration, end: &str) {
+        let channel = work.channel.as_deref();
+        let Some(user) = channel.and_then(Channel::user) else {
+            return;
+        };
+        let summary = Summary {
+            peer,
+            user,
+            tally: channel.and_then(Channel::tally),
+            received: self.received,
+            sent: self.sent,
+            took,
+            end,
+        };
+        tracing::info!("{summary}");
     }
 }
 
@@ -306,6 +348,15 @@ impl Work {
         self.used = input.len() - rest;
         (self.input, self.output) = (input, output);
         step
+    }
+
+    /// Why the session hung up.
+    fn farewell(&self) -> &'static str {
+        let channel = self.channel.as_deref();
+        match channel.is_some_and(|channel| channel.tally().is_some()) {
+            true => "EXIT",
+            false => "permission denied",
+        }
     }
 
     fn say(&mut self, text: &[u8]) -> io::Result<()> {

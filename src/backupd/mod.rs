@@ -10,9 +10,12 @@
 //!   login       short lines, AUTHENTICATE: auth, sasl
 //!   commands    fragments into line text and staged bodies: line, staging
 //!     service     what GET and APPLY mean for the store
+//! metrics     counters of the process, and the page for Prometheus
+//! tally       counters of a session, and its line in the log
+//! telemetry   what a session says and hears, in a file
 //! ```
 //!
-//! Only `server`, `endpoint`, `connection` and `tls` know tokio. A session is synchronous and is moved into a blocking
+//! Only `server`, `endpoint`, `connection`, `tls` and `metrics::exporter` know tokio. A session is synchronous and is moved into a blocking
 //! thread while it has work, so an idle peer costs a task and a few kilobytes, and a test feeds byte
 //! strings. Nothing here knows files of the store; that begins behind [`service::Service`].
 
@@ -25,6 +28,7 @@ mod endpoint;
 mod line;
 mod login;
 pub mod master;
+pub mod metrics;
 mod quota;
 pub mod refusals;
 pub mod sasl;
@@ -32,8 +36,11 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod staging;
+mod tally;
+pub mod telemetry;
 pub mod tls;
 mod verb;
+pub mod work;
 
 #[cfg(test)]
 mod replay_tests;

@@ -37,6 +37,8 @@ fn settings(dir: &Path) -> (Arc<Settings>, Arc<Placement>) {
         staging_budget: Arc::new(Budget::new(1 << 20)),
         staging_disk: Arc::new(Budget::new(1 << 30)),
         refusals: Default::default(),
+        metrics: Default::default(),
+        telemetry: Default::default(),
         staging_limit: 0,
         token_limit: 128 << 10,
         line_limit: 256 << 20,

@@ -196,6 +196,7 @@ impl Acceptor {
             Ok(place) => place,
             Err(reason) => {
                 tracing::warn!("{peer}: refused, {reason}");
+                self.settings.metrics.refuse();
                 tokio::spawn(refuse(accepted, reason));
                 return;
             }

@@ -14,9 +14,12 @@ use std::time::Duration;
 use super::auth::{Admins, Authority, Identity, Shield};
 use super::commands::Commands;
 use super::login::{Answer, Exchange, ShortLine, ShortLines};
+use super::metrics::Metrics;
 use super::refusals::Refusals;
 use super::service::ServiceFactory;
 use super::staging::Budget;
+use super::tally::Tally;
+use super::telemetry::Telemetry;
 use super::tls::TlsServer;
 use super::verb::{self, UNRECOGNIZED};
 use crate::csync::command::{Command, CommandError, parse_command};
@@ -61,6 +64,10 @@ pub struct Settings {
     pub refusals: Refusals,
     /// Longest text of a MAILBOX line, in octets, file literals not counted.
     pub line_limit: u64,
+    /// What monitoring sees.
+    pub metrics: Arc<Metrics>,
+    /// Whose sessions are recorded.
+    pub telemetry: Telemetry,
     /// Makes the store's side of a session.
     pub services: ServiceFactory,
 }
@@ -105,6 +112,10 @@ pub struct Session {
     shield: Shield,
     compressed: bool,
     delay: Duration,
+    /// Who has logged in.
+    user: Option<String>,
+    /// What the session came to, once it is over.
+    tally: Option<Tally>,
 }
 
 enum Phase {
@@ -126,9 +137,12 @@ struct Stranger {
 impl Session {
     /// A session that has said nothing yet.
     pub fn new(settings: Arc<Settings>, peer: Peer) -> Session {
-        let phase = match peer {
-            Peer::Address(_) => Phase::Stranger(Stranger::default()),
-            Peer::Trusted => Phase::Admin(Box::new(Commands::new(&settings))),
+        let (phase, user) = match peer {
+            Peer::Address(_) => (Phase::Stranger(Stranger::default()), None),
+            Peer::Trusted => {
+                let commands = Box::new(Commands::new(&settings));
+                (Phase::Admin(commands), Some(settings.trusted_user.clone()))
+            }
         };
         Session {
             settings,
@@ -137,7 +151,23 @@ impl Session {
             shield: Shield::default(),
             compressed: false,
             delay: Duration::ZERO,
+            user,
+            tally: None,
         }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Who has logged in.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// What an administrator's session came to, once it is over.
+    pub(crate) fn tally(&self) -> Option<&Tally> {
+        self.tally.as_ref()
     }
 
     /// The banner (spec: csync 1.2); a trusted peer gets no capabilities, as from C.
@@ -230,8 +260,8 @@ impl Session {
 
     /// The end, for whatever reason; bodies that nobody refers to are dropped.
     pub fn close(&mut self) {
-        if let Phase::Admin(mut commands) = std::mem::replace(&mut self.phase, Phase::Over) {
-            commands.close();
+        if let Phase::Admin(commands) = std::mem::replace(&mut self.phase, Phase::Over) {
+            self.tally = Some(commands.close());
         }
     }
 
@@ -344,6 +374,7 @@ impl Session {
                     detail.escape_default()
                 );
                 stranger.failed += 1;
+                self.settings.metrics.login(false);
                 self.delay += self.settings.failed_login_pause;
                 reply(out, format_args!("NO {text}"));
                 if stranger.failed >= FAILED_LOGINS {
@@ -355,8 +386,9 @@ impl Session {
     }
 
     fn logged_in(&mut self, mechanism: &str, identity: &Identity) {
-        let user = self.settings.admins.canonical(&identity.authorized);
-        let user = user.escape_default();
+        self.settings.metrics.login(true);
+        let name = self.settings.admins.canonical(&identity.authorized);
+        let user = name.escape_default();
         let tls = if self.shield.strength > 0 { "+TLS" } else { "" };
         tracing::info!(
             "login: {} {user} {mechanism}{tls} User logged in",
@@ -374,6 +406,7 @@ impl Session {
                 left: DENIALS,
             }
         };
+        self.user = Some(name);
     }
 
     fn refused(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Next {

@@ -37,6 +37,8 @@ impl Rig {
             token_limit: 128 << 10,
             staging_disk: Arc::new(Budget::new(1 << 30)),
             refusals: Default::default(),
+            metrics: Default::default(),
+            telemetry: Default::default(),
             line_limit: 256 << 20,
             services: Box::new(move || services.service()),
         };

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::data_file::DataFile;
 use super::entry;
@@ -34,6 +35,21 @@ pub trait Body {
     fn copy_to(&self, to: &mut dyn io::Write) -> io::Result<()>;
 }
 
+/// What an appender has done since somebody asked.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Bodies written.
+    pub messages: u64,
+    /// Their octets.
+    pub message_octets: u64,
+    /// Octets that the data file has grown by.
+    pub stored: u64,
+    /// How long each sync of [`Appender::commit`] took.
+    pub commits: Vec<Duration>,
+    /// Opening had to put something right.
+    pub recovered: bool,
+}
+
 /// A backup open for writing, with the exclusive lock.
 pub struct Appender {
     data: DataFile,
@@ -43,6 +59,7 @@ pub struct Appender {
     chunk: Option<Chunk>,
     /// Lines and chunks never go back in time (spec: ondisk 11.4).
     time: i64,
+    done: Done,
     failed: bool,
 }
 
@@ -69,13 +86,23 @@ impl Appender {
             .last_chunk()?
             .and_then(|chunk| chunk.ts_end)
             .unwrap_or(0);
-        let recover::Opened { data, index, hash } = opened;
+        let recover::Opened {
+            data,
+            index,
+            hash,
+            recovered,
+        } = opened;
+        let done = Done {
+            recovered,
+            ..Done::default()
+        };
         Ok(Appender {
             data,
             index,
             hash,
             chunk: None,
             time,
+            done,
             failed: false,
         })
     }
@@ -92,6 +119,11 @@ impl Appender {
     /// The data file.
     pub fn path(&self) -> &Path {
         self.data.path()
+    }
+
+    /// What was done since the last time this was asked.
+    pub fn take_done(&mut self) -> Done {
+        std::mem::take(&mut self.done)
     }
 
     /// Appends one command, at `now` (unix seconds). MESSAGE goes by [`Appender::append_bodies`].
@@ -127,7 +159,9 @@ impl Appender {
         self.guarded(|this| {
             this.drain()?;
             if let Some(chunk) = this.chunk.as_mut().filter(|chunk| chunk.dirty) {
+                let begun = Instant::now();
                 this.data.sync()?;
+                this.done.commits.push(begun.elapsed());
                 chunk.dirty = false;
             }
             match &this.chunk {
@@ -138,8 +172,9 @@ impl Appender {
     }
 
     /// Ends the chunk and commits the index. The lock goes with the appender.
-    pub fn finish(mut self) -> Result<()> {
-        self.guarded(|this| this.end_chunk())
+    pub fn finish(mut self) -> Result<Done> {
+        self.guarded(|this| this.end_chunk())?;
+        Ok(self.take_done())
     }
 
     /// Notes in the index alone, outside any line: what is only a cache. Committed at once, or
@@ -181,6 +216,8 @@ impl Appender {
             item.print(&mut header, Literal::Sync);
             self.write(&header)?;
             self.write_body(*body)?;
+            self.done.messages += 1;
+            self.done.message_octets += body.file().size;
             items.push(item);
         }
         self.write(b")")?;
@@ -308,6 +345,7 @@ impl Appender {
         let bytes = chunk.member.take();
         self.data.write_at(&bytes, self.hash.length())?;
         self.hash.update(&bytes);
+        self.done.stored += bytes.len() as u64;
         Ok(())
     }
 }

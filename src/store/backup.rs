@@ -286,7 +286,7 @@ impl Backup {
     }
 
     /// Gives back memory that is only kept for the next question.
-    pub fn rest(&self) {
+    pub fn rest(&mut self) {
         self.bodies.rest();
         self.index.rest();
     }

@@ -63,7 +63,7 @@ pub mod twoskip;
 pub mod verify;
 pub mod walk;
 
-pub use appender::{Appender, Body};
+pub use appender::{Appender, Body, Done};
 pub use backup::{Backup, Lock};
 pub use bodies::{Bodies, BodyPlace};
 pub use error::{Result, StoreError};

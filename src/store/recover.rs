@@ -37,6 +37,8 @@ pub struct Opened {
     pub index: Index,
     /// SHA-1 over all bytes of the data file.
     pub hash: FileHash,
+    /// A crash had left something.
+    pub recovered: bool,
 }
 
 /// Opens, and repairs what is needed.
@@ -64,9 +66,11 @@ pub(super) fn go_on(data: DataFile) -> Result<Opened> {
         });
     }
     let mut index = Index::open_for_write(&index_path)?;
+    let mut recovered = false;
     let hash = match take_in_foreign(&data, &index)? {
         Some(hash) => hash,
         None => {
+            recovered = true;
             info!(path = %path.display(), "indexing anew: there are chunks that no index names");
             drop(index);
             reindex::in_place(&data, None, &mut |_| {})?;
@@ -75,7 +79,12 @@ pub(super) fn go_on(data: DataFile) -> Result<Opened> {
             take_in_foreign(&data, &index)?.unwrap_or_default()
         }
     };
-    let mut opened = Opened { data, index, hash };
+    let mut opened = Opened {
+        data,
+        index,
+        hash,
+        recovered,
+    };
     recover_tail(&mut opened)?;
     Ok(opened)
 }
@@ -162,6 +171,7 @@ fn recover_tail(opened: &mut Opened) -> Result<()> {
     if start == length {
         return Ok(());
     }
+    opened.recovered = true;
     let path = opened.data.path().to_owned();
     warn!(path = %path.display(), from = start, to = length, "recovering unindexed data");
     let plan = survey(&opened.data, start, length)?;
@@ -235,7 +245,9 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
 
 /// Gives each whole member behind the hashed part its chunk row and replays its lines.
 fn index_members(opened: &mut Opened) -> Result<()> {
-    let Opened { data, index, hash } = opened;
+    let Opened {
+        data, index, hash, ..
+    } = opened;
     let length = data.len()?;
     while hash.length() < length {
         let start = hash.length();

@@ -17,7 +17,7 @@ use super::mails::Mails;
 use super::moments::Moments;
 use super::tree::{At, Node, Tree};
 use super::users::Users;
-use super::{ViewError, names};
+use super::{ViewError, names, xattr};
 use crate::types::Guid;
 
 /// Messages that are kept listed in memory over all mailboxes, about 90 bytes each. One mailbox may
@@ -198,10 +198,13 @@ impl Ops {
 
     /// The value of an extended attribute.
     pub fn getxattr(&self, ino: u64, name: &str) -> Result<Vec<u8>, ViewError> {
-        match self.place(ino)? {
-            Place::In(tree, node) => tree.xattr(&node, name).map(String::into_bytes),
-            Place::Users(_) | Place::User(..) => Err(ViewError::NoAttribute),
-        }
+        let (tree, node) = match self.place(ino)? {
+            Place::In(tree, node) => (tree, node),
+            // Opens the backup, so only for who asks by name; `ls -l` asks each user for others.
+            Place::User(users, user) if name == xattr::OLDEST => (users.open(user)?, Node::User),
+            Place::Users(_) | Place::User(..) => return Err(ViewError::NoAttribute),
+        };
+        tree.xattr(&node, name).map(String::into_bytes)
     }
 
     /// The names of all extended attributes, each ended by a NUL.

@@ -5,6 +5,9 @@ use super::mails::Mail;
 use super::names;
 use super::source::Mailbox;
 
+/// Of a user's directory.
+pub(super) const OLDEST: &str = "user.cyrus.oldest";
+
 /// Names and values.
 pub(super) type Attributes = Vec<(&'static str, String)>;
 
@@ -39,6 +42,6 @@ pub(super) fn of_folder(mailbox: Option<&Mailbox>) -> Attributes {
 
 /// Attributes of a user's directory: how far back it can be shown.
 pub(super) fn of_user(oldest: Option<i64>) -> Attributes {
-    let oldest = oldest.map(|oldest| ("user.cyrus.oldest", names::compact(oldest)));
+    let oldest = oldest.map(|oldest| (OLDEST, names::compact(oldest)));
     oldest.into_iter().collect()
 }

@@ -16,7 +16,7 @@ use crate::world::World;
 pub(crate) struct MailState(pub(crate) BTreeMap<String, String>);
 
 impl MailState {
-    fn put(&mut self, key: String, value: String) {
+    pub(crate) fn put(&mut self, key: String, value: String) {
         self.0.insert(key, value);
     }
 }
@@ -86,7 +86,7 @@ pub(crate) fn on_server(world: &World) -> MailState {
 }
 
 /// The mailboxes told so far.
-fn names_of(state: &MailState) -> Vec<String> {
+pub(crate) fn names_of(state: &MailState) -> Vec<String> {
     let names = state
         .0
         .keys()
@@ -200,7 +200,7 @@ fn lsub(imap: &mut Imap) -> Vec<String> {
 }
 
 /// c and d stand for others, and come and go with them.
-fn rights(text: &str) -> String {
+pub(crate) fn rights(text: &str) -> String {
     let mut rights: Vec<char> = text
         .chars()
         .filter(|right| !"cd".contains(*right))
@@ -209,7 +209,7 @@ fn rights(text: &str) -> String {
     rights.into_iter().collect()
 }
 
-fn internal(name: &str) -> String {
+pub(crate) fn internal(name: &str) -> String {
     name.replace('.', "^").replace('/', ".")
 }
 
@@ -323,7 +323,7 @@ fn mailboxes(state: &mut MailState, backup: &Backup, owner: &str) {
 }
 
 /// The value of `/comment` for this user.
-fn comment(list: &str, user: &str) -> Option<String> {
+pub(crate) fn comment(list: &str, user: &str) -> Option<String> {
     let list = Parser::new(list.as_bytes()).value().ok()?;
     list.as_list()?.iter().find_map(|item| {
         let items = item.as_kvlist()?;
@@ -333,7 +333,7 @@ fn comment(list: &str, user: &str) -> Option<String> {
     })
 }
 
-fn in_set(set: &str, uid: u32) -> bool {
+pub(crate) fn in_set(set: &str, uid: u32) -> bool {
     set.split(',').any(|range| {
         let (from, to) = range.split_once(':').unwrap_or((range, range));
         matches!((from.parse::<u32>(), to.parse::<u32>()), (Ok(from), Ok(to)) if from <= uid && uid <= to)

@@ -144,7 +144,7 @@ impl World {
     }
 
     /// Commands of the last runs that were not answered `OK`, with the answers.
-    fn refused(&self) -> Vec<String> {
+    pub(crate) fn refused(&self) -> Vec<String> {
         let sessions = self.proxy.take();
         let exchanges = sessions.iter().flat_map(|transcript| &transcript.exchanges);
         let refused = exchanges.filter(|exchange| exchange.is_refused());

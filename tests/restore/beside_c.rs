@@ -188,15 +188,3 @@ fn what_c_wrote_comes_back_too() {
     assert!(again.starts_with("restored: 0 messages"), "{again}");
     assert!(again.contains("set: subscriptions (1)"), "{again}");
 }
-
-#[test]
-fn a_partition_that_nobody_knows() {
-    let Some(pair) = Pair::new() else { return };
-    let server = format!("127.0.0.1:{}", pair.ours.sync_port());
-    let run = pair
-        .world
-        .restore(&format!("-P nowhere {server} anne user/anne"));
-    assert_eq!(run.code, Some(75), "{run:?}");
-    let why = "user.anne: the target does not make it: RESTORE MAILBOX: the server answers \"NO ";
-    assert!(run.err.starts_with(why), "{}", run.err);
-}

@@ -218,7 +218,7 @@ fn target(cyrus: Cyrus) -> Source {
 /// A certificate for `localhost` that vouches for itself, in the server's imapd.conf.
 fn make_certificate(target: &Source) -> PathBuf {
     let (cert, options) = certificate(&target.instance);
-    target.configure_with(&options);
+    target.set_options(&options);
     cert
 }
 

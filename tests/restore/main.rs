@@ -18,4 +18,5 @@ mod into_files;
 mod refusals;
 mod round_trip;
 mod throughput;
+mod watched;
 mod world;

@@ -3,14 +3,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-
-use cyrusbackup::store::{Backup, Lock};
+use std::path::PathBuf;
 
 use crate::rig::{Append, Mail, Output};
-use crate::world::World;
+use crate::world::{World, assert_unharmed};
 
 struct Refusing {
     world: World,
+    file: PathBuf,
     before: Vec<u8>,
 }
 
@@ -27,8 +27,13 @@ impl Refusing {
         });
         imap.append("INBOX", &appends.collect::<Vec<_>>());
         world.sync(&["-u", "anne"]);
-        let before = std::fs::read(world.data_file("anne")).unwrap();
-        Some(Refusing { world, before })
+        let file = world.data_file("anne");
+        let before = std::fs::read(&file).unwrap();
+        Some(Refusing {
+            world,
+            file,
+            before,
+        })
     }
 
     /// Exit code 75 and one line that says it; the backup is unharmed and free.
@@ -38,9 +43,7 @@ impl Refusing {
         assert_eq!(run.code, Some(75), "{line}: {run:?}");
         assert!(run.err.contains(said), "{line}: {}", run.err);
         assert_eq!(run.err.lines().count(), 1, "{line}: {}", run.err);
-        let file = self.world.data_file("anne");
-        assert!(std::fs::read(&file).unwrap() == self.before, "{line}");
-        drop(Backup::open(&file, Lock::Exclusive { wait: false }).unwrap());
+        assert_unharmed(&self.file, &self.before);
         run
     }
 
@@ -98,6 +101,24 @@ fn a_locked_mailbox_is_named_and_the_others_are_done() {
             && run.err.contains("Mailbox is locked"),
         "{run:?}"
     );
+    assert_unharmed(&refusing.file, &refusing.before);
+}
+
+/// sync_server itself says it for the first mailbox, and nothing of it is sent.
+#[test]
+fn a_partition_that_the_target_does_not_have() {
+    let Some(refusing) = Refusing::new() else {
+        return;
+    };
+    let target = refusing.world.target(&["anne"]);
+    for port in [target.sync_port(), target.imap_port()] {
+        let line = format!("-P nowhere 127.0.0.1:{port} anne user/anne");
+        refusing.fails(&line, "user.anne: the target does not make it: ");
+    }
+    // It is as alive as before.
+    let server = format!("127.0.0.1:{}", target.sync_port());
+    refusing.world.restored(&format!("{server} anne user/anne"));
+    assert_eq!(target.imap("anne").messages("INBOX").len(), 20);
 }
 
 #[test]
@@ -157,7 +178,7 @@ fn damage_costs_the_messages_it_touches() {
     let mut octets = refusing.before.clone();
     let middle = octets.len() / 2;
     octets[middle] ^= 0x10;
-    std::fs::write(refusing.world.data_file("anne"), octets).unwrap();
+    std::fs::write(&refusing.file, &octets).unwrap();
     let target = refusing.world.target(&["anne"]);
     let server = format!("127.0.0.1:{}", target.sync_port());
     let run = refusing.world.restore(&format!("-U -a {server} anne"));
@@ -173,6 +194,8 @@ fn damage_costs_the_messages_it_touches() {
         lost > 0 && back + lost == 20,
         "{back} came back, {lost} are lost"
     );
+    // Nothing is mended on the quiet, either.
+    assert_unharmed(&refusing.file, &octets);
 }
 
 #[test]
@@ -200,6 +223,7 @@ fn a_full_quota_hinders_no_restore() {
     let server = format!("127.0.0.1:{}", target.sync_port());
     refusing.world.restored(&format!("{server} anne user/anne"));
     assert_eq!(target.imap("anne").messages("INBOX").len(), 20);
+    assert_unharmed(&refusing.file, &refusing.before);
 }
 
 /// A server that says this, whatever it is told, and hangs up when the client does or has nothing more to say.

@@ -1,8 +1,10 @@
 //! A source that is backed up, and targets to restore into; and what IMAP says of a user, to be compared.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use cyrusbackup::store::{Backup, Lock};
 
 use crate::rig::{BackupServer, Cyrus, Engine, Imap, Output, Source, our_binary, run};
 
@@ -33,7 +35,12 @@ impl World {
 
     /// An empty server with a sync_server, where these users can log in.
     pub(crate) fn target(&self, users: &[&str]) -> Source {
-        let target = Source::start_target(self.cyrus);
+        self.target_of(self.cyrus, users)
+    }
+
+    /// The same of another version.
+    pub(crate) fn target_of(&self, cyrus: Cyrus, users: &[&str]) -> Source {
+        let target = Source::start_target(cyrus);
         for user in users {
             target.instance.add_password(user, crate::rig::PASSWORD);
         }
@@ -76,6 +83,16 @@ impl World {
     }
 }
 
+/// This backup has these octets and nobody's lock.
+#[track_caller]
+pub(crate) fn assert_unharmed(file: &Path, octets: &[u8]) {
+    assert!(
+        std::fs::read(file).unwrap() == octets,
+        "{file:?}: other data"
+    );
+    drop(Backup::open(file, Lock::Exclusive { wait: false }).unwrap());
+}
+
 /// What a user sees of these mailboxes, bodies and all.
 pub(crate) fn see(imap: &mut Imap, mailboxes: &[&str]) -> Seen {
     let mut seen = Seen::new();
@@ -108,7 +125,7 @@ fn messages(imap: &mut Imap) -> Vec<String> {
     let fetched = lines
         .iter()
         .map(|line| String::from_utf8_lossy(line).into_owned())
-        .filter(|line| line.contains(" FETCH "));
+        .filter(|line| line.contains(" FETCH ("));
     // Who looks first sees \Recent.
     fetched
         .map(|line| line.replace("\\Recent ", "").replace("\\Recent", ""))
@@ -137,10 +154,10 @@ pub(crate) fn content(imap: &mut Imap, mailbox: &str) -> Vec<String> {
 }
 
 /// Answers to commands, as text.
-pub(crate) fn ask(imap: &mut Imap, commands: &[&str]) -> Vec<String> {
+pub(crate) fn ask(imap: &mut Imap, commands: &[impl AsRef<str>]) -> Vec<String> {
     let mut answers = Vec::new();
     for command in commands {
-        let lines = imap.command(command);
+        let lines = imap.command(command.as_ref());
         let mut lines: Vec<String> = lines
             .iter()
             .map(|line| String::from_utf8_lossy(line).into_owned())

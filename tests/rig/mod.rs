@@ -18,6 +18,7 @@
 
 mod backup_server;
 mod certificates;
+mod crowd;
 mod csync;
 mod cyrus;
 mod imap;
@@ -30,20 +31,23 @@ mod proxy;
 mod rows;
 mod sieve;
 mod source;
+mod terminal;
 mod transcript;
 
 pub use backup_server::{BackupServer, Engine};
 pub use certificates::Certificates;
+pub use crowd::{Crowd, Latencies, crowd_user};
 pub use csync::{Answer, Csync};
 pub use cyrus::{Cyrus, free_port, wait_for_banner};
 pub use imap::{Append, Fetched, Imap};
 pub use instance::Instance;
 pub use mail::{Mail, Rng};
 pub use master::{Master, Service};
-pub use mount::Mount;
-pub use process::{Output, our_binary, run};
+pub use mount::{Mount, attribute};
+pub use process::{Output, ended, our_binary, run};
 pub use proxy::{Proxy, Trigger};
 pub use rows::{Rows, Tolerate};
 pub use sieve::{Sieve, base64};
 pub use source::{ADMIN, PASSWORD, Rolling, Source};
+pub use terminal::on_a_terminal;
 pub use transcript::{Acknowledged, Exchange, Transcript};

@@ -1,7 +1,12 @@
 //! A mounted backup, unmounted in `Drop`.
 
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, umount2};
 
 use super::backup_server::BackupServer;
 use super::process::{our_binary, run};
@@ -9,24 +14,46 @@ use super::process::{our_binary, run};
 /// The directory of a mounted backup.
 pub struct Mount {
     dir: PathBuf,
+    #[expect(dead_code, reason = "its end is what counts")]
+    patience: Sender<()>,
+}
+
+/// A daemon that does not answer would hold its readers, and the test, for ever: after ten minutes the kernel
+/// is told to give up, and they get ENOTCONN. Ends with the sender.
+fn patience(dir: &Path) -> Sender<()> {
+    let (test, ended) = channel();
+    let dir = dir.to_owned();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(600)) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{}: mounted for too long", dir.display());
+            let _ = umount2(&dir, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH);
+        }
+    });
+    test
 }
 
 impl Mount {
-    /// Runs `mount-cyrusbackup SPEC DIR -o config=FILE` and waits until the mount table has it.
+    /// Runs `mount-cyrusbackup SPEC DIR -o config=FILE,lock=hold`.
     pub fn new(backup: &BackupServer, spec: &str) -> Mount {
+        Mount::with(backup, spec, "lock=hold")
+    }
+
+    /// The same with these options; waits until the mount table has it.
+    pub fn with(backup: &BackupServer, spec: &str, options: &str) -> Mount {
         assert!(
             Path::new("/dev/fuse").exists(),
             "/dev/fuse is missing: this kernel cannot mount"
         );
-        let dir = backup
-            .instance
-            .dir()
-            .join(format!("mnt-{}", spec.replace(['/', ':'], "_")));
+        let name = format!("mnt-{spec}-{options}").replace(['/', ':', ','], "_");
+        let dir = backup.instance.dir().join(name);
         std::fs::create_dir_all(&dir).expect("a mount point");
-        let config = format!("config={},lock=hold", backup.instance.conf().display());
+        let config = format!("config={},{options}", backup.instance.conf().display());
         let path = our_binary("mount-cyrusbackup");
         let mut command = std::process::Command::new(path);
-        let mount = Mount { dir };
+        let mount = Mount {
+            patience: patience(&dir),
+            dir,
+        };
         run(
             command.arg(spec).arg(&mount.dir).args(["-o", &config]),
             Duration::from_secs(30),
@@ -45,6 +72,12 @@ impl Mount {
 
     pub fn path(&self) -> &Path {
         &self.dir
+    }
+
+    /// Unmounts like an administrator, which must succeed.
+    pub fn unmount(&self) {
+        let mut command = std::process::Command::new("umount");
+        run(command.arg(&self.dir), Duration::from_secs(20)).ok("umount");
     }
 
     fn is_mounted(&self) -> bool {
@@ -72,4 +105,16 @@ impl Drop for Mount {
             }
         }
     }
+}
+
+/// An extended attribute of a file or directory, if it has it.
+pub fn attribute(path: &Path, name: &str) -> Option<String> {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
+    let name = CString::new(name).expect("a name");
+    let mut value = vec![0u8; 64 << 10];
+    let buffer = value.as_mut_ptr().cast();
+    // SAFETY: the strings end in NUL, and the buffer is as long as we say.
+    let size = unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), buffer, value.len()) };
+    value.truncate(usize::try_from(size).ok()?);
+    Some(String::from_utf8(value).expect("text"))
 }

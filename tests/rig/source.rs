@@ -87,6 +87,13 @@ impl Source {
         self.master = Some(Master::start(&self.instance, &services));
     }
 
+    /// Stops the servers and starts those of another version over the same mail.
+    pub fn change_version(&mut self, cyrus: Cyrus) {
+        self.stop();
+        self.instance.change_version(cyrus);
+        self.run(false);
+    }
+
     /// Stops the servers.
     pub fn stop(&mut self) {
         self.master.take();
@@ -149,16 +156,10 @@ impl Source {
         self.set_options(&format!("force_sasl_client_mech: {mechanism}\n"));
     }
 
-    /// Writes imapd.conf anew with these lines at its end.
+    /// Writes imapd.conf anew with these options, in place of the usual ones of the same names.
     pub fn set_options(&self, more: &str) {
         self.instance
-            .configure(&(options(self.backup_port, PASSWORD, "repl") + more));
-    }
-
-    /// Writes imapd.conf anew, with more options.
-    pub fn configure_with(&self, more: &str) {
-        self.instance
-            .configure(&(options(self.backup_port, PASSWORD, "repl") + more));
+            .configure(&with(&options(self.backup_port, PASSWORD, "repl"), more));
     }
 
     /// A rolling `sync_client`, until dropped.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use crate::backupd::work::Work;
 use crate::csync::response::{Code, Reply};
 use crate::store::{Appender, Backup, Index, Lock, Placement, Result, StoreError};
 use crate::types::BackupKey;
@@ -27,6 +28,7 @@ pub struct Backups {
     placement: Arc<Placement>,
     /// Oldest first.
     open: Vec<(BackupKey, Appender)>,
+    work: Work,
 }
 
 impl Backups {
@@ -35,7 +37,21 @@ impl Backups {
         Backups {
             placement,
             open: Vec::new(),
+            work: Work::default(),
         }
+    }
+
+    /// What was done since the last time this was asked.
+    pub fn take_work(&mut self) -> Work {
+        Work {
+            open: self.open.len(),
+            ..std::mem::take(&mut self.work)
+        }
+    }
+
+    /// For [`Backups::take_work`].
+    pub fn note_repair(&mut self) {
+        self.work.repairs += 1;
     }
 
     /// Works on the backup of `key`, made if need be. After an error it is closed, so that the
@@ -89,8 +105,9 @@ impl Backups {
             first = open(&path)?;
         }
         let result = work(&mut first, &mut second)?;
-        second.finish()?;
-        first.finish()?;
+        self.work.add(second.finish()?);
+        self.work.add(first.finish()?);
+        self.work.touched.extend([one.clone(), other.clone()]);
         Ok(Some(result))
     }
 
@@ -108,7 +125,11 @@ impl Backups {
         };
         let open = || Backup::open(&path, Lock::Shared { wait: false });
         match self.alone_patiently(open) {
-            Ok(backup) if backup.is_current()? => return question(backup.index()).map(Some),
+            Ok(backup) if backup.is_current()? => {
+                let answer = question(backup.index())?;
+                self.touch(key);
+                return Ok(Some(answer));
+            }
             // Dropped here, with its lock: the appender wants it alone.
             Ok(_) | Err(StoreError::InvalidFormat { .. }) => {}
             Err(e) => return Err(e),
@@ -123,7 +144,7 @@ impl Backups {
     pub fn read(&mut self, key: &BackupKey) -> Result<Option<Backup>> {
         if let Some(at) = self.position(key) {
             let (_, appender) = self.open.remove(at);
-            appender.finish()?;
+            self.work.add(appender.finish()?);
         }
         let Some(path) = self.placement.find(key)? else {
             return Ok(None);
@@ -135,10 +156,21 @@ impl Backups {
     /// Ends all chunks and lets go of all locks. What fails here is recovered at the next open:
     /// everything acknowledged is on disk.
     pub fn finish(&mut self) {
-        for (key, appender) in self.open.drain(..) {
-            if let Err(e) = appender.finish() {
-                error!(%key, error = e.detail(), "closing a backup failed");
-            }
+        for (key, appender) in std::mem::take(&mut self.open) {
+            self.close(&key, appender);
+        }
+    }
+
+    fn close(&mut self, key: &BackupKey, appender: Appender) {
+        match appender.finish() {
+            Ok(done) => self.work.add(done),
+            Err(e) => error!(%key, error = e.detail(), "closing a backup failed"),
+        }
+    }
+
+    fn touch(&mut self, key: &BackupKey) {
+        if !self.work.touched.contains(key) {
+            self.work.touched.insert(key.clone());
         }
     }
 
@@ -149,9 +181,7 @@ impl Backups {
     fn open_appender(&mut self, key: &BackupKey, path: PathBuf) -> Result<()> {
         while self.open.len() >= MOST_OPEN {
             let (key, oldest) = self.open.remove(0);
-            if let Err(e) = oldest.finish() {
-                error!(%key, error = e.detail(), "closing a backup failed");
-            }
+            self.close(&key, oldest);
         }
         let appender = self.alone_patiently(|| Appender::open(&path, false))?;
         self.open.push((key.clone(), appender));
@@ -180,6 +210,11 @@ impl Backups {
             });
         };
         let result = work(&mut self.open[at].1);
+        let done = self.open[at].1.take_done();
+        self.work.add(done);
+        if result.is_ok() {
+            self.touch(key);
+        }
         if let Err(e) = &result
             && !matches!(e, StoreError::BadCommand { .. })
         {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Service;
 use crate::backupd::staging::Staging;
+use crate::backupd::work::Work;
 use crate::csync::command::{Apply, Get};
 use crate::csync::response::{Code, Reply};
 
@@ -82,5 +83,9 @@ impl Service for Fake {
 
     fn close(&mut self) {
         self.0.note("close".into());
+    }
+
+    fn take_work(&mut self) -> Work {
+        Work::default()
     }
 }

@@ -253,9 +253,13 @@ impl StoreService {
                     .and_then(Value::as_str)
                     .unwrap_or_default();
                 match items.get("HIGHESTMODSEQ").and_then(Value::as_u64) {
-                    Some(0) => self.asked_in_full.insert(uniqueid.to_owned()),
-                    _ => self.asked_in_full.remove(uniqueid),
-                };
+                    Some(0) => {
+                        if self.asked_in_full.insert(uniqueid.to_owned()) {
+                            self.backups.note_repair();
+                        }
+                    }
+                    _ => drop(self.asked_in_full.take(uniqueid)),
+                }
             }
             write_untagged(name, &Value::KvList(items), out);
         }

@@ -16,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::backups::Backups;
 use super::staging::Staging;
+use super::work::Work;
 use crate::csync::command::{Apply, Get};
 use crate::csync::response::Reply;
 use crate::store::Placement;
@@ -39,6 +40,9 @@ pub trait Service: Send {
 
     /// The connection ends, by EXIT, end of file, error or shutdown.
     fn close(&mut self);
+
+    /// What was done since the last time this was asked.
+    fn take_work(&mut self) -> Work;
 }
 
 /// Makes the [`Service`] of one connection, once its peer is known to be an administrator.
@@ -89,6 +93,10 @@ impl Service for StoreService {
         self.backups.finish();
         self.asked_in_full.clear();
         self.missing.clear();
+    }
+
+    fn take_work(&mut self) -> Work {
+        self.backups.take_work()
     }
 }
 

@@ -17,9 +17,11 @@ use nix::sys::socket::{SockaddrStorage, getpeername};
 use tokio::sync::watch;
 
 use cyrusbackup::backupd::master::{self, Master};
+use cyrusbackup::backupd::metrics::exporter::Exporter;
 use cyrusbackup::backupd::server::{self, Endpoint, Limits, Listener, Order, Peer};
 use cyrusbackup::config::{Config, identity};
 use cyrusbackup::log::{Destination, Mark};
+use cyrusbackup::store::Placement;
 
 use options::{LogTo, Options};
 
@@ -73,7 +75,7 @@ fn main() -> ExitCode {
         eprintln!("fatal error: {error}");
         return ExitCode::from(error.exit_code());
     }
-    match serve(&options, config, sockets) {
+    match serve(&options, config, name, sockets) {
         Ok(Order::Stop) if service.is_some() => ExitCode::from(SHUT_DOWN),
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
@@ -152,7 +154,7 @@ impl Options {
 }
 
 /// Serves to the end; says which order that followed.
-fn serve(options: &Options, config: Config, sockets: Sockets) -> anyhow::Result<Order> {
+fn serve(options: &Options, config: Config, name: &str, sockets: Sockets) -> anyhow::Result<Order> {
     raise_descriptor_limit();
     let mut limits = options.limits(&config);
     let under_master = matches!(sockets, Sockets::Master(_));
@@ -169,11 +171,18 @@ fn serve(options: &Options, config: Config, sockets: Sockets) -> anyhow::Result<
     let served = runtime.block_on(async {
         let orders = signals::orders(under_master)?;
         if let Sockets::Stdio = sockets {
-            return serve_stdio(&config, limits, orders).await;
+            return serve_stdio(&config, name, limits, orders).await;
         }
         let listeners = sockets.open(options).await?;
         let networked = listeners.iter().any(Listener::is_networked);
-        let settings = Arc::new(settings::settings(&config, networked)?);
+        let placement = Arc::new(Placement::new(&config));
+        let settings = settings::settings(&config, &placement, name, networked)?;
+        let settings = Arc::new(settings);
+        if let Some(address) = options.metrics {
+            let exporter = Exporter::new(Arc::clone(&settings.metrics), placement);
+            let started = exporter.start(address, under_master, orders.clone()).await;
+            started.context("cannot listen for --metrics")?;
+        }
         for listener in &listeners {
             tracing::info!("listening on {listener}");
         }
@@ -188,12 +197,15 @@ fn serve(options: &Options, config: Config, sockets: Sockets) -> anyhow::Result<
 
 async fn serve_stdio(
     config: &Arc<Config>,
+    name: &str,
     limits: Limits,
     orders: watch::Receiver<Order>,
 ) -> anyhow::Result<Order> {
     let peer = standard_peer();
     let networked = matches!(peer, Peer::Address(_));
-    let settings = Arc::new(settings::settings(config, networked)?);
+    let placement = Arc::new(Placement::new(config));
+    let settings = settings::settings(config, &placement, name, networked)?;
+    let settings = Arc::new(settings);
     let stream = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
     server::serve_one(stream, peer, settings, limits, orders.clone()).await;
     Ok(*orders.borrow())

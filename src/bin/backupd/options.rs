@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use cyrusbackup::backupd::metrics::exporter::MetricsAddress;
 use cyrusbackup::backupd::server::{Endpoint, Limits};
 use cyrusbackup::config::{Config, DEFAULT_PATH};
 
@@ -58,6 +59,10 @@ pub struct Options {
     /// Seconds that a client has to log in [imapd.conf: backup_login_timeout]
     #[arg(long, value_name = "SECONDS")]
     pub login_timeout: Option<u64>,
+
+    /// Show metrics for Prometheus at http://127.0.0.1:PORT/metrics, or another address
+    #[arg(long, value_name = "[ADDRESS:]PORT", conflicts_with = "stdio")]
+    pub metrics: Option<MetricsAddress>,
 
     /// Where the log goes [default: syslog under the master and with -X, else standard error]
     #[arg(long, value_name = "WHERE")]

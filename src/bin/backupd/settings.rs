@@ -10,18 +10,23 @@ use cyrusbackup::backupd::sasl::{Sasl, SaslOptions};
 use cyrusbackup::backupd::server::{ServiceFactory, Settings};
 use cyrusbackup::backupd::service::StoreService;
 use cyrusbackup::backupd::staging::Budget;
+use cyrusbackup::backupd::telemetry::Telemetry;
 use cyrusbackup::backupd::tls::TlsServer;
 use cyrusbackup::config::Config;
 use cyrusbackup::store::Placement;
 use cyrusbackup::types::VirtDomains;
 
-/// Disk space for staged bodies of all connections together.
-const STAGING_DISK: u64 = 64 << 30;
 /// A MAILBOX line of five million records.
 const LINE_LIMIT: u64 = 2 << 30;
 
-/// Without peers of the network nobody logs in, and libsasl2 need not be there.
-pub fn settings(config: &Arc<Config>, networked: bool) -> anyhow::Result<Settings> {
+/// Without peers of the network nobody logs in, and libsasl2 need not be there. `service` is the name
+/// under which we run.
+pub fn settings(
+    config: &Arc<Config>,
+    placement: &Arc<Placement>,
+    service: &str,
+    networked: bool,
+) -> anyhow::Result<Settings> {
     let authority = match networked {
         true => Some(authority(config)?),
         false => None,
@@ -41,12 +46,20 @@ pub fn settings(config: &Arc<Config>, networked: bool) -> anyhow::Result<Setting
         staging_path: config.backup_staging_path.clone(),
         staging_memory: limits.staging_memory,
         staging_budget: Arc::new(Budget::new(limits.staging_memory_of_all)),
-        staging_disk: Arc::new(Budget::new(STAGING_DISK)),
+        staging_disk: Arc::new(Budget::new(limits.staging_disk)),
         refusals: Default::default(),
         staging_limit: limits.staging,
         token_limit: limits.token,
         line_limit: LINE_LIMIT,
-        services: services(config),
+        metrics: Default::default(),
+        telemetry: Telemetry {
+            directory: config.configdirectory.join("log"),
+            service: service.to_owned(),
+            by_session_id: config.telemetry_bysessionid,
+            servername: config.servername.clone(),
+            ..Telemetry::default()
+        },
+        services: services(config, placement),
     })
 }
 
@@ -79,8 +92,8 @@ fn authority(config: &Arc<Config>) -> anyhow::Result<Box<dyn Authority>> {
 }
 
 /// The store behind the sessions.
-fn services(config: &Arc<Config>) -> ServiceFactory {
-    let placement = Arc::new(Placement::new(config));
+fn services(config: &Config, placement: &Arc<Placement>) -> ServiceFactory {
+    let placement = Arc::clone(placement);
     let namespace = config.namespace.clone();
     Box::new(move || Box::new(StoreService::new(Arc::clone(&placement), namespace.clone())))
 }

@@ -13,6 +13,7 @@ mod schema;
 mod state;
 mod write;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -28,8 +29,11 @@ pub use write::{Place, is_intermediate};
 
 /// An open index.
 pub struct Index {
-    conn: Connection,
+    /// Not there while it rests.
+    conn: OnceCell<Connection>,
     path: PathBuf,
+    /// Nobody changes the file while we read it, so it can be closed and opened again.
+    may_rest: bool,
     /// Our own tables are there.
     extended: bool,
 }
@@ -46,7 +50,11 @@ impl Index {
             });
         }
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        Index::over(conn, path)
+        let index = Index::over(conn, path)?;
+        Ok(Index {
+            may_rest: true,
+            ..index
+        })
     }
 
     /// The index of a data file that nothing was written to yet.
@@ -63,7 +71,7 @@ impl Index {
     pub fn snapshot(path: &Path) -> Result<Index> {
         let open = Index::open(path)?;
         let mut copy = Connection::open_in_memory().map_err(StoreError::index(path))?;
-        rusqlite::backup::Backup::new(&open.conn, &mut copy)
+        rusqlite::backup::Backup::new(open.conn()?, &mut copy)
             .and_then(|backup| backup.run_to_completion(4096, std::time::Duration::ZERO, None))
             .map_err(StoreError::index(path))?;
         Index::over(copy, path)
@@ -98,10 +106,15 @@ impl Index {
         synced.map_err(StoreError::io(&self.path))
     }
 
-    /// Gives back pages that SQLite keeps for the next question.
-    pub fn rest(&self) {
-        // A hint; nothing depends on it.
-        let _ = self.conn.execute_batch("PRAGMA shrink_memory");
+    /// Gives back memory: an open index takes some 100 KB, besides the pages that SQLite keeps for the
+    /// next question. Only for who holds the backup's lock all the time.
+    pub fn rest(&mut self) {
+        if self.may_rest {
+            self.conn.take();
+        } else if let Some(conn) = self.conn.get() {
+            // A hint; nothing depends on it.
+            let _ = conn.execute_batch("PRAGMA shrink_memory");
+        }
     }
 
     /// The file this was opened from.
@@ -112,10 +125,19 @@ impl Index {
     fn over(conn: Connection, path: &Path) -> Result<Index> {
         let extended = schema::is_extended(&conn).map_err(StoreError::index(path))?;
         Ok(Index {
-            conn,
+            conn: OnceCell::from(conn),
             path: path.to_owned(),
+            may_rest: false,
             extended,
         })
+    }
+
+    fn conn(&self) -> Result<&Connection> {
+        if let Some(conn) = self.conn.get() {
+            return Ok(conn);
+        }
+        let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(self.conn.get_or_init(|| conn))
     }
 
     fn sql<T>(&self, result: rusqlite::Result<T>) -> Result<T> {

@@ -247,7 +247,7 @@ impl Index {
         params: impl Params,
         map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        let mut query = self.sql(self.conn.prepare_cached(sql))?;
+        let mut query = self.sql(self.conn()?.prepare_cached(sql))?;
         let rows = self.sql(query.query_map(params, map))?;
         self.sql(rows.collect())
     }
@@ -258,7 +258,7 @@ impl Index {
         params: impl Params,
         map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>> {
-        let mut query = self.sql(self.conn.prepare_cached(sql))?;
+        let mut query = self.sql(self.conn()?.prepare_cached(sql))?;
         self.sql(query.query_row(params, map).optional())
     }
 }

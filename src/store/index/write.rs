@@ -26,18 +26,20 @@ pub struct Place {
 impl Index {
     /// Starts the transaction of a chunk.
     pub fn begin(&self) -> Result<()> {
-        self.sql(self.conn.execute_batch("BEGIN IMMEDIATE"))
+        self.sql(self.conn()?.execute_batch("BEGIN IMMEDIATE"))
     }
 
     /// Makes the transaction durable.
     pub fn commit(&self) -> Result<()> {
-        self.sql(self.conn.execute_batch("COMMIT"))
+        self.sql(self.conn()?.execute_batch("COMMIT"))
     }
 
     /// Drops the transaction, if there is one.
     pub fn rollback(&self) {
-        if !self.conn.is_autocommit() {
-            let _ = self.conn.execute_batch("ROLLBACK");
+        if let Some(conn) = self.conn.get()
+            && !conn.is_autocommit()
+        {
+            let _ = conn.execute_batch("ROLLBACK");
         }
     }
 
@@ -61,7 +63,7 @@ impl Index {
     pub fn start_chunk(&self, ts_start: i64, offset: u64, file_sha1: &str) -> Result<i64> {
         let sql = "INSERT INTO chunk (ts_start, offset, file_sha1) VALUES (?1, ?2, ?3)";
         self.run(sql, params![ts_start, offset, file_sha1])?;
-        Ok(self.conn.last_insert_rowid())
+        Ok(self.conn()?.last_insert_rowid())
     }
 
     /// A chunk ends.
@@ -281,7 +283,7 @@ impl Index {
             }
         };
         self.run(sql, values)?;
-        Ok(known.unwrap_or_else(|| self.conn.last_insert_rowid()))
+        known.map_or_else(|| Ok(self.conn()?.last_insert_rowid()), Ok)
     }
 
     fn set_intermediate(&self, update: &MailboxUpdate<'_>, at: Place) -> Result<()> {
@@ -396,7 +398,7 @@ impl Index {
     }
 
     pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize> {
-        let mut statement = self.sql(self.conn.prepare_cached(sql))?;
+        let mut statement = self.sql(self.conn()?.prepare_cached(sql))?;
         self.sql(statement.execute(params))
     }
 }

@@ -202,3 +202,16 @@ fn moments_of_many_users() {
     assert_eq!(up, walk(&ops, "bob").unwrap().ino);
     assert_eq!(ops.lookup(ROOT, "@2023-11-15"), Err(ViewError::NotFound));
 }
+
+#[test]
+fn below_all_only_who_asks_by_name_learns_how_far_back_a_user_goes() {
+    let (ops, ..) = all(&["anne", "bob"]);
+    let anne = walk(&ops, "anne").unwrap().ino;
+    assert_eq!(ops.listxattr(anne), Ok(Vec::new()));
+    let other = ops.getxattr(anne, "security.capability");
+    assert_eq!(other, Err(ViewError::NoAttribute));
+    let oldest = ops.getxattr(anne, "user.cyrus.oldest").unwrap();
+    assert_eq!(oldest, b"2023-11-14T221140Z");
+    // It opens the backup, which lists it no more than before.
+    assert_eq!(ops.listxattr(anne), Ok(Vec::new()));
+}
