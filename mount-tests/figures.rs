@@ -11,6 +11,7 @@ use cyrusbackup::types::Guid;
 use crate::support::{Scratch, can_mount, sh};
 
 const C_TOOL: &str = "/usr/lib/cyrus/bin/cyr_backup";
+const C_CTL: &str = "/usr/lib/cyrus/bin/ctl_backups";
 
 /// Text like mail: words, and now and then an attachment.
 fn mail(number: u64) -> Vec<u8> {
@@ -205,16 +206,26 @@ fn figures_when_asked_for() {
     sh(Command::new("umount").arg(&place));
 
     if Path::new(C_TOOL).exists() {
-        let mut times: Vec<_> = corpus.guids.iter().step_by(corpus.guids.len() / 10).map(|guid| {
-            let start = Instant::now();
-            let path = corpus.scratch.path();
-            let conf = dir.path().join("imapd.conf");
-            let root = dir.path().display();
-            std::fs::write(&conf, format!("configdirectory: {root}\npartition-default: {root}\nbackuppartition-default: {root}\nbackup_db_path: {root}/backups.db\nadmins: x\ncyrus_user: root\n")).unwrap();
-            let done = Command::new(C_TOOL).arg("-C").arg(conf).arg("-f").arg(path)
-                .args(["dump", "message", &guid.to_string()]).env("CYRUS_USER", "root").output().unwrap();
-            (start.elapsed(), done.stdout.len())
-        }).collect();
+        let mut times: Vec<_> = corpus
+            .guids
+            .iter()
+            .step_by(corpus.guids.len() / 10)
+            .map(|guid| {
+                let start = Instant::now();
+                let path = corpus.scratch.path();
+                let conf = imapd_conf(dir.path());
+                let done = Command::new(C_TOOL)
+                    .arg("-C")
+                    .arg(conf)
+                    .arg("-f")
+                    .arg(path)
+                    .args(["dump", "message", &guid.to_string()])
+                    .env("CYRUS_USER", "root")
+                    .output()
+                    .unwrap();
+                (start.elapsed(), done.stdout.len())
+            })
+            .collect();
         times.sort();
         println!(
             "C dump message: {:.0} ms (median of {}, {} bytes)",
@@ -223,7 +234,51 @@ fn figures_when_asked_for() {
             times[times.len() / 2].1
         );
     }
+    compacted_by_c(&corpus, dir.path(), &place);
     peers(&corpus, dir.path());
+}
+
+/// The same backup when C's compact has written it anew: one line of all messages, and no flush in it.
+fn compacted_by_c(corpus: &Corpus, dir: &Path, place: &Path) {
+    if !Path::new(C_CTL).exists() {
+        return;
+    }
+    let start = Instant::now();
+    let conf = imapd_conf(dir);
+    sh(Command::new(C_CTL)
+        .arg("-C")
+        .arg(conf)
+        .args(["-F", "compact", "-f"])
+        .arg(corpus.scratch.path())
+        .env("CYRUS_USER", "root"));
+    println!("C compact -F: {:.1} s", start.elapsed().as_secs_f64());
+    for mount in ["first", "second"] {
+        cold();
+        sh(Command::new(binary()).arg(corpus.scratch.spec()).arg(place));
+        let inbox = place.join("mailboxes/INBOX");
+        let start = Instant::now();
+        std::fs::read(inbox.join(format!("{}.eml", corpus.uids / 2))).unwrap();
+        let first = start.elapsed();
+        let (p50, p99) = random(&inbox, corpus.uids, 500);
+        println!(
+            "C-compacted, {mount} mount: first message {:.0} ms, then p50 {:.2} ms p99 {:.2} ms",
+            first.as_secs_f64() * 1e3,
+            p50.as_secs_f64() * 1e3,
+            p99.as_secs_f64() * 1e3
+        );
+        sh(Command::new("umount").arg(place));
+    }
+}
+
+/// For C's tools, which run as root here.
+fn imapd_conf(dir: &Path) -> PathBuf {
+    let (conf, root) = (dir.join("imapd.conf"), dir.display());
+    let text = format!(
+        "configdirectory: {root}\npartition-default: {root}\nbackuppartition-default: {root}\n\
+         backup_db_path: {root}/backups.db\nadmins: x\ncyrus_user: root\n"
+    );
+    std::fs::write(&conf, text).unwrap();
+    conf
 }
 
 fn peers(corpus: &Corpus, dir: &Path) {
