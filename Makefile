@@ -48,7 +48,8 @@ check:
 	$(CARGO) test --locked --test tidy
 
 # The long forms of some tests: 300 actions with each client, ten moments of 300 actions, 20 rounds of each race
-# with a mount, a mount of 20,000 messages beside IMAP, 500 kills, a user of 3,000 messages lost and restored.
+# with a mount, a mount of 20,000 messages beside IMAP, 500 kills, 1,000 sessions at once, a user of 3,000
+# messages lost and restored.
 soak: test-packages
 	SOAK=1 $(CARGO) test --locked --no-fail-fast --test end_to_end script_ -- --test-threads=1
 	SOAK=1 $(CARGO) test --locked --no-fail-fast --test end_to_end moments
@@ -57,6 +58,7 @@ soak: test-packages
 	SOAK=1 $(CARGO) test --locked --test mount-tests scale -- --nocapture
 	MOUNT_MESSAGES=20000 $(CARGO) test --locked --test end_to_end mounted
 	SOAK=1 $(CARGO) test --locked --no-fail-fast --test crash
+	CROWD=1000 $(CARGO) test --locked --test service crowd -- --nocapture
 	RESTORE_MESSAGES=3000 $(CARGO) test --locked --test restore round_trip
 
 # One minute of fuzzing, shared by all targets; works with the stable toolchain.

@@ -16,6 +16,14 @@ use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
+#[path = "rig/process.rs"]
+#[allow(dead_code, unreachable_pub, reason = "it is a part of the rig")]
+mod process;
+
+use process::{ended, run};
+
+/// For a program to end.
+const LIMIT: Duration = Duration::from_secs(60);
 const SYNCTEST: &str = "/usr/lib/cyrus/bin/synctest";
 const SASLPASSWD: &str = "/usr/sbin/saslpasswd2";
 
@@ -115,7 +123,7 @@ impl Server {
     fn stop(&mut self) -> Option<i32> {
         let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        self.child.wait().unwrap().code()
+        ended(&mut self.child)
     }
 }
 
@@ -167,7 +175,7 @@ fn add_user(database: &Path, user: &str) {
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(b"secret").unwrap();
-    assert!(child.wait().unwrap().success());
+    assert_eq!(ended(&mut child), Some(0));
 }
 
 /// What Cyrus' client shows of a login and the commands in `script`.
@@ -417,12 +425,14 @@ fn standard_input_is_trusted() {
         .unwrap()
         .write_all(b"NOOP\r\nEXIT\r\nNOOP\r\n")
         .unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let code = ended(&mut child);
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("* OK localhost "), "{text}");
     assert_eq!(lines[1..], ["OK Noop completed", "OK Finished"]);
-    assert!(output.status.success());
+    assert_eq!(code, Some(0));
 }
 
 #[test]
@@ -433,16 +443,11 @@ fn how_to_listen_must_be_said() {
         (&["-X", "--listen", "127.0.0.1:0"], "cannot be used with"),
         (&["--listen", "2005"], "expected ADDRESS:PORT"),
     ] {
-        let output = command(dir.path(), "").args(args).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(
-            !output.status.success() && said.contains(expected),
-            "{said}"
-        );
+        let output = run(command(dir.path(), "").args(args), LIMIT);
+        assert_ne!(output.code, Some(0));
+        assert!(output.err.contains(expected), "{}", output.err);
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_backupd"))
-        .args(["-C", "/no/such/file", "-X"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(78));
+    let mut backupd = Command::new(env!("CARGO_BIN_EXE_backupd"));
+    let output = run(backupd.args(["-C", "/no/such/file", "-X"]), LIMIT);
+    assert_eq!(output.code, Some(78));
 }

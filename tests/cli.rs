@@ -26,8 +26,12 @@ mod differences;
 mod find;
 #[path = "cli/killed.rs"]
 mod killed;
+#[path = "cli/matrix.rs"]
+mod matrix;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/power_cut.rs"]
+mod power_cut;
 #[path = "cli/purge.rs"]
 mod purge;
 #[path = "cli/reconstruct.rs"]
@@ -36,7 +40,11 @@ mod reconstruct;
 mod restore;
 #[path = "rig/mod.rs"]
 mod rig;
+#[path = "cli/sample_names.rs"]
+mod sample_names;
 #[path = "cli/samples.rs"]
 mod samples;
 #[path = "cli/whole_files.rs"]
 mod whole_files;
+#[path = "cli/written.rs"]
+mod written;

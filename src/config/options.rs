@@ -99,6 +99,7 @@ pub(super) const OPTIONS: &[Spec] = &[
     option("backup_staging_limit", Kind::Bytes, "0"),
     option("backup_staging_memory", Kind::Bytes, "16M"),
     option("backup_staging_memory_of_all", Kind::Bytes, "256M"),
+    option("backup_staging_disk", Kind::Bytes, "64G"),
     option("maxliteral", Kind::Bytes, "131072"),
     option("maxquoted", Kind::Bytes, "131072"),
     option("maxword", Kind::Bytes, "131072"),

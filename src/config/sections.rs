@@ -86,6 +86,8 @@ pub struct Limits {
     pub staging_memory: u64,
     /// Bytes of staged bodies in memory, of all connections.
     pub staging_memory_of_all: u64,
+    /// Bytes of staged bodies on disk, of all connections.
+    pub staging_disk: u64,
     /// Bytes of a word, quoted string or literal: the largest of `maxword`, `maxquoted` and `maxliteral`.
     pub token: usize,
 }
@@ -173,6 +175,7 @@ impl Limits {
             staging: unsigned(s.size("backup_staging_limit", 1)),
             staging_memory: unsigned(s.size("backup_staging_memory", 1)),
             staging_memory_of_all: unsigned(s.size("backup_staging_memory_of_all", 1)),
+            staging_disk: unsigned(s.size("backup_staging_disk", 1)),
             token: word.max(quoted).max(literal) as usize,
         }
     }

@@ -145,14 +145,7 @@ impl Plan {
                 false => catalog.reconcile(&changes),
             };
         }
-        let mut copy = catalog.path().as_os_str().to_owned();
-        copy.push(format!(".{epoch}"));
-        match fs::hard_link(catalog.path(), &copy) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io(Path::new(&copy))(e));
-            }
-            _ => {}
-        }
+        keep(catalog.path(), epoch)?;
         let entries = changes.iter().filter_map(|change| {
             let path = change.after.as_deref()?;
             Some((&change.key, path))
@@ -238,6 +231,22 @@ impl Plan {
             .then(|| format!("it also holds mailboxes of {}", others.join(", ")));
         Some((best.path, remark))
     }
+}
+
+/// Keeps a file as `X.<epoch>`; the names of earlier ones of the same second are taken.
+fn keep(path: &Path, epoch: i64) -> Result<()> {
+    for epoch in epoch.. {
+        let mut copy = path.as_os_str().to_owned();
+        copy.push(format!(".{epoch}"));
+        match fs::hard_link(path, &copy) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io(Path::new(&copy))(e));
+            }
+            _ => break,
+        }
+    }
+    Ok(())
 }
 
 /// An entry for which no file was found.

@@ -4,27 +4,29 @@
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
-use super::render::{FindingPrinter, Long, short};
-use crate::store::verify::{Level, verify};
+use indicatif::ProgressBar;
+
+use super::render::{FindingPrinter, short};
+use crate::store::verify::{Finding, Level, verify};
 use crate::store::{Backup, StoreError};
 
-/// How to verify and what to say about it.
+/// How to verify all of a backup, and what to say about it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Verification {
-    /// How much.
-    pub(super) level: Level,
     /// Which steps to name.
     pub(super) verbose: u8,
     /// Do not stop at the first bad chunk.
     pub(super) keep_going: bool,
+    /// Say whose is what is damaged.
+    pub(super) details: bool,
 }
 
 /// Why a verified backup is not good.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum VerifyError {
-    /// The data is not what the index says; the findings were printed, this is the first in short.
+    /// The data is not what the index says; the findings were printed. The first in short.
     #[error("{0}")]
-    Findings(&'static str),
+    Findings(&'static str, Vec<Finding>),
     /// It could not be verified.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -33,34 +35,63 @@ pub(super) enum VerifyError {
     Print(#[from] io::Error),
 }
 
+/// Verifies the last chunk, whose checksum covers the whole file.
+pub(super) fn quick(backup: &Backup, verbose: u8, out: &mut dyn Write) -> Result<(), VerifyError> {
+    let printer = FindingPrinter {
+        verbose,
+        keep_going: false,
+        level: Level::Quick,
+        details: false,
+    };
+    run(backup, printer, out, &ProgressBar::hidden())
+}
+
 impl Verification {
-    /// Verifies; findings are printed on `out`.
-    pub(super) fn run(&self, backup: &Backup, out: &mut dyn Write) -> Result<(), VerifyError> {
-        let Verification {
-            level,
-            verbose,
-            keep_going,
-        } = *self;
+    /// Verifies everything; findings are printed on `out`.
+    pub(super) fn run(
+        &self,
+        backup: &Backup,
+        out: &mut dyn Write,
+        bar: &ProgressBar,
+    ) -> Result<(), VerifyError> {
         let printer = FindingPrinter {
-            verbose,
-            keep_going,
-            level,
+            verbose: self.verbose,
+            keep_going: self.keep_going,
+            level: Level::Full,
+            details: self.details,
         };
-        let mut first = None;
-        let mut printed = Ok(());
-        let late = verify(backup, level, |report| {
-            printed = printer.print(&report, out);
-            first = first.or(report.findings.first().map(short));
-            match printed.is_err() || first.is_some() && !keep_going {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        })?;
-        printed?;
-        for finding in &late {
-            writeln!(out, "{}", Long(finding))?;
-            first = first.or(Some(short(finding)));
+        bar.set_length(backup.file_len());
+        let done = run(backup, printer, out, bar);
+        bar.finish_and_clear();
+        done
+    }
+}
+
+fn run(
+    backup: &Backup,
+    printer: FindingPrinter,
+    out: &mut dyn Write,
+    bar: &ProgressBar,
+) -> Result<(), VerifyError> {
+    let mut all = Vec::new();
+    let mut printed = Ok(());
+    let late = verify(backup, printer.level, |report| {
+        bar.set_position(report.offset);
+        printed = bar.suspend(|| printer.print(&report, out));
+        all.extend(report.findings);
+        match printed.is_err() || !all.is_empty() && !printer.keep_going {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
         }
-        first.map_or(Ok(()), |short| Err(VerifyError::Findings(short)))
+    })?;
+    printed?;
+    bar.suspend(|| {
+        late.iter()
+            .try_for_each(|finding| printer.print_late(finding, out))
+    })?;
+    all.extend(late);
+    match all.first().map(short) {
+        None => Ok(()),
+        Some(first) => Err(VerifyError::Findings(first, all)),
     }
 }

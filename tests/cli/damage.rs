@@ -79,9 +79,72 @@ fn a_missing_gzip_trailer_is_told() {
     );
     let verify = place.ours("ctl_backups verify -f b/cut").out;
     let found = "error reading chunk 4 data at offset 2870, byte 423: the file ends before the gzip trailer\n";
+    let damaged = "  damaged: chunk 4 at offset 2870, byte 423\n";
     assert_eq!(
         verify,
-        format!("{found}verify b/cut: failed (unreadable chunk)\n")
+        format!("{found}{damaged}verify b/cut: failed (unreadable chunk)\n")
+    );
+}
+
+/// D16: chunk, offset, byte, guid, mailbox and UID of everything that is damaged.
+#[test]
+fn what_is_damaged_is_named() {
+    let Some(place) = Place::new() else { return };
+    place.copy("b/carol", "b/bent");
+    let mut bytes = fs::read(place.path("b/carol")).unwrap();
+    bytes[2150] ^= 1; // both in chunk 3
+    bytes[2500] ^= 1;
+    place.write("b/bent", &bytes);
+    let verified = place.ours("ctl_backups verify -f b/bent");
+    assert_eq!(verified.code, Some(75));
+    let lines: Vec<&str> = verified.out.lines().collect();
+    assert!(
+        lines[0].starts_with("error reading chunk 3 data at offset 2049, byte "),
+        "{lines:?}"
+    );
+    // The message of a chunk that cannot be read, with everybody who has it.
+    let at = "SELECT m.guid, m.offset, b.mboxname, b.uniqueid, mm.uid FROM message m \
+              JOIN mailbox_message mm ON mm.message_id = m.id JOIN mailbox b ON b.id = mm.mailbox_id \
+              WHERE m.chunk_id = 3";
+    let index = rusqlite::Connection::open(place.path("b/carol.index")).unwrap();
+    let (guid, byte, name, uniqueid, uid): (String, u64, String, String, u32) = index
+        .query_row(at, [], |r| {
+            Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?))
+        })
+        .unwrap();
+    let told =
+        format!("  damaged: chunk 3 at offset 2049, byte {byte}: message {guid}, {name} uid {uid}");
+    assert!(lines.contains(&told.as_str()), "{told}: {lines:?}");
+    // Its record and its mailbox, too.
+    for told in [
+        format!("  damaged: chunk 3 at offset 2049: record of {guid}, {name} uid {uid}"),
+        format!("  damaged: chunk 3 at offset 2049: mailbox {name} {uniqueid}"),
+    ] {
+        assert!(lines.contains(&told.as_str()), "{told}: {lines:?}");
+    }
+
+    let json = place.ours("ctl_backups -j verify -f b/bent").out;
+    assert!(!json.contains("  damaged: "));
+    let object = &json[json.find('{').unwrap()..];
+    let object: serde_json::Value = serde_json::from_str(object).unwrap();
+    let damage = object["damage"].as_array().unwrap();
+    let message = serde_json::json!({
+        "reason": "missing message", "chunk": 3, "offset": 2049, "byte": byte, "guid": guid,
+        "mailboxes": [{ "uniqueid": uniqueid, "mboxname": name, "uid": uid }],
+    });
+    assert!(damage.contains(&message), "{damage:#?}");
+    // What is good has no such key, and looking at the last chunk says what C says.
+    assert!(
+        !place
+            .ours("ctl_backups -j verify -f b/carol")
+            .out
+            .contains("damage")
+    );
+    assert!(
+        !place
+            .ours("ctl_backups list -f b/craft-trunc")
+            .out
+            .contains("damaged:")
     );
 }
 

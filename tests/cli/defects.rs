@@ -4,180 +4,32 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cyrusbackup::store::{Backup, Lock};
+use cyrusbackup::csync::command::parse_apply;
+use cyrusbackup::csync::dlist::FileRef;
+use cyrusbackup::store::{Appender, Backup, Body, Lock};
 use cyrusbackup::types::Guid;
 
-use super::rig::{BackupServer, Csync, Cyrus, Engine, Output};
+use super::place::Place;
+use super::rig::{Csync, Engine, Rng};
+use super::written::{
+    MAIL, OTHER, Written, bodies, inbox, is_done, line, mailbox, session, short, state,
+};
 
-/// Everything is older than the retention but what is alive.
-const SHORT: &str = "backup_retention: 1s\n";
-const MAIL: &[u8] = b"Subject: moved about\r\n\r\nand never lost\r\n";
-const OTHER: &[u8] = b"Subject: another\r\n\r\none\r\n";
+/// A message in memory.
+struct Octets(Vec<u8>);
 
-/// A backup of anne that a backupd wrote, and the server that did it, stopped.
-struct Written {
-    server: BackupServer,
-    path: PathBuf,
-}
-
-/// What lives in a mailbox, or did.
-#[derive(Debug, PartialEq, Eq)]
-struct State {
-    /// Names of living mailboxes.
-    living: Vec<String>,
-    /// UID and first letters of the GUID of living messages, each read and checked.
-    alive: Vec<(u32, String)>,
-    /// UIDs of messages that are expunged.
-    expunged: Vec<u32>,
-}
-
-impl Written {
-    /// Each inner slice is a session: `GET USER`, these lines, `EXIT`.
-    fn by(engine: Engine, sessions: &[&[Vec<u8>]]) -> Option<Written> {
-        let mut server = BackupServer::new(Cyrus::find()?);
-        let port = server.start(engine);
-        for session in sessions {
-            let mut peer = Csync::login(port);
-            for line in std::iter::once(&b"GET USER anne".to_vec()).chain(*session) {
-                let answer = peer.command(line);
-                let said = String::from_utf8_lossy(line);
-                assert!(answer.is_ok(), "{engine:?}: {said}: {answer:?}");
-            }
-            peer.command("EXIT");
+impl Body for Octets {
+    fn file(&self) -> FileRef {
+        FileRef {
+            partition: b"default".to_vec(),
+            guid: Guid::of(&self.0),
+            size: self.0.len() as u64,
         }
-        let path = server.data_file("anne");
-        server.stop();
-        Some(Written { server, path })
     }
 
-    /// The same files under another name, for the next one who changes them.
-    fn copy(&self, suffix: &str) -> PathBuf {
-        let copy = PathBuf::from(format!("{}{suffix}", self.path.display()));
-        for end in ["", ".index"] {
-            let to = PathBuf::from(format!("{}{end}", copy.display()));
-            std::fs::copy(format!("{}{end}", self.path.display()), &to).unwrap();
-            self.server.instance.give_to_cyrus(&to);
-        }
-        copy
+    fn copy_to(&self, to: &mut dyn std::io::Write) -> std::io::Result<()> {
+        to.write_all(&self.0)
     }
-
-    fn c(&self, command: &str, path: &PathBuf) -> Output {
-        let path = path.to_str().unwrap();
-        self.server
-            .c_tool("ctl_backups", &["-w", "-F", command, "-f", path])
-    }
-
-    #[track_caller]
-    fn ours(&self, command: &str, path: &PathBuf) -> Output {
-        let path = path.to_str().unwrap();
-        let args = ["-w", "-F", command, "-f", path];
-        self.server.our_tool("ctl_backups", &args).ok(command)
-    }
-
-    /// Until everything is older than one second.
-    fn outlive_retention(&self) {
-        self.server.set_options(SHORT);
-        std::thread::sleep(Duration::from_millis(2100));
-    }
-}
-
-fn state(path: &PathBuf) -> State {
-    let backup = Backup::open(path, Lock::Shared { wait: true }).unwrap();
-    let mut state = State {
-        living: Vec::new(),
-        alive: Vec::new(),
-        expunged: Vec::new(),
-    };
-    for mailbox in backup.index().mailboxes().unwrap() {
-        if mailbox.deleted.is_some() {
-            continue;
-        }
-        for record in backup.index().records(mailbox.id).unwrap() {
-            match record.expunged {
-                Some(_) => state.expunged.push(record.uid),
-                None => {
-                    assert!(backup.read_message(&record.guid).is_ok(), "{}", record.guid);
-                    let guid = record.guid.to_string()[..6].to_owned();
-                    state.alive.push((record.uid, guid));
-                }
-            }
-        }
-        state.living.push(mailbox.mboxname);
-    }
-    state
-}
-
-fn short(mail: &[u8]) -> String {
-    Guid::of(mail).to_string()[..6].to_owned()
-}
-
-/// RESERVE and MESSAGE for these mails.
-fn bodies(mails: &[&[u8]]) -> Vec<Vec<u8>> {
-    let guids: Vec<String> = mails
-        .iter()
-        .map(|mail| Guid::of(mail).to_string())
-        .collect();
-    let reserve = format!(
-        "APPLY RESERVE %(PARTITION default MBOXNAME (user.anne) GUID ({}))",
-        guids.join(" ")
-    );
-    let mut message = b"APPLY MESSAGE (".to_vec();
-    for (n, (mail, guid)) in mails.iter().zip(&guids).enumerate() {
-        message.extend_from_slice(if n > 0 { b" " } else { b"" });
-        message.extend_from_slice(format!("%{{default {guid} {}}}\r\n", mail.len()).as_bytes());
-        message.extend_from_slice(mail);
-    }
-    message.push(b')');
-    vec![reserve.into_bytes(), message]
-}
-
-/// A MAILBOX line with records (uid, modseq, flags, message).
-fn mailbox(uniqueid: &str, name: &str, acl: &str, records: &[(u32, u32, &str, &[u8])]) -> Vec<u8> {
-    let record = |(uid, modseq, flags, mail): &(u32, u32, &str, &[u8])| {
-        format!(
-            "%(UID {uid} MODSEQ {modseq} LAST_UPDATED 1700000000 FLAGS ({flags}) INTERNALDATE \
-             1700000000 SIZE {} GUID {})",
-            mail.len(),
-            Guid::of(mail)
-        )
-    };
-    let records: Vec<String> = records.iter().map(record).collect();
-    format!(
-        "APPLY MAILBOX %(UNIQUEID {uniqueid} MBOXNAME {name} SYNC_CRC 0 SYNC_CRC_ANNOT 0 LAST_UID 9 \
-         HIGHESTMODSEQ 50 RECENTUID 0 RECENTTIME 0 LAST_APPENDDATE 0 POP3_LAST_LOGIN 0 \
-         UIDVALIDITY 1700000001 PARTITION default ACL {acl} OPTIONS P RECORD ({}))",
-        records.join(" ")
-    )
-    .into_bytes()
-}
-
-fn inbox(records: &[(u32, u32, &str, &[u8])]) -> Vec<u8> {
-    mailbox("u-inbox", "user.anne", "x", records)
-}
-
-fn line(text: &str) -> Vec<u8> {
-    text.as_bytes().to_vec()
-}
-
-fn session(parts: &[&[Vec<u8>]]) -> Vec<Vec<u8>> {
-    parts.concat()
-}
-
-/// After our compact: C calls the file good, and there is nothing left to do.
-#[track_caller]
-fn is_done(written: &Written, path: &PathBuf) {
-    let verified = written.c("verify", path);
-    assert_eq!(verified.code, Some(0), "{} {}", verified.out, verified.err);
-    let name = path.to_str().unwrap();
-    let again = written
-        .server
-        .our_tool("ctl_backups", &["-w", "compact", "-f", name]);
-    assert_eq!(
-        again.out,
-        format!("compact {name}: skipped\n"),
-        "{}",
-        again.err
-    );
 }
 
 /// Spec: ondisk 10.1. A literal ends C's reading of the chunk; what stands behind it is gone.
@@ -455,6 +307,228 @@ fn o_10_18_each_deleted_mailbox_keeps_its_own_time() {
             assert!(times[0] < times[1], "{engine:?} {command} {times:?}");
         }
     }
+}
+
+/// Spec: ondisk 10.7. The file is read a few times, however many chunks it has; C reads it once for each.
+#[test]
+fn o_10_7_the_cost_is_that_of_reading_the_file() {
+    let Some(place) = Place::new() else { return };
+    let chunks = 60;
+    let mut random = Rng::new(20_261_124);
+    let octets: Vec<u8> = (0..100_000).map(|_| random.next() as u8).collect();
+    place.write("b/many", b"");
+    for n in 0..chunks {
+        let mut appender = Appender::open(&place.path("b/many"), true).unwrap();
+        let mail = Octets([format!("Subject: {n}\r\n\r\n").into_bytes(), octets.clone()].concat());
+        appender.append_bodies(&[&mail], 1000 + n).unwrap();
+        let guid = Guid::of(&mail.0);
+        let line = format!("SUB %(USERID anne MBOXNAME user.anne.{guid})");
+        let line = parse_apply(line.as_bytes()).unwrap();
+        appender.append(&line, 1000 + n).unwrap();
+        appender.commit().unwrap();
+        appender.finish().unwrap();
+    }
+    place.give_all("b");
+    let length = std::fs::metadata(place.path("b/many")).unwrap().len();
+    for (line, times) in [
+        ("ctl_backups stat -f b/many", 1.2),
+        ("ctl_backups verify -f b/many", 3.0),
+        ("ctl_backups reindex -f b/many", 5.0),
+        ("ctl_backups -F compact -f b/many", 10.0),
+    ] {
+        let trace = place.traced(line, "read,pread64,copy_file_range", 0);
+        let results = trace
+            .lines()
+            .filter_map(|call| call.rsplit_once("= ")?.1.parse::<u64>().ok());
+        let read: u64 = results.sum();
+        let factor = read as f64 / length as f64;
+        println!("{line}: {factor:.2} times {length} octets");
+        assert!(factor < times && factor > 0.9, "{line}: {factor}");
+    }
+}
+
+/// Spec: ondisk 10.15. A GUID has forty digits.
+#[test]
+fn o_10_15_an_over_long_guid_is_no_guid() {
+    let Some(place) = Place::new() else { return };
+    let long = "ab".repeat(2000);
+    for command in ["dump message", "show messages", "json headers"] {
+        let ours = place.ours(&format!("cyr_backup carol {command} {long}"));
+        assert!(
+            [Some(0), Some(75)].contains(&ours.code),
+            "{command}: {:?} {}",
+            ours.code,
+            ours.err
+        );
+    }
+    assert_eq!(
+        place
+            .c(&format!("cyr_backup carol dump message {long}"))
+            .code,
+        None,
+        "C is mended"
+    );
+}
+
+/// Spec: ondisk 10.16. C gives a message that nobody reserved to every open backup; ours to the one whose record
+/// names it.
+#[test]
+fn o_10_16_mail_goes_to_nobody_else() {
+    let mut lines = vec![b"GET USER bob".to_vec()];
+    lines.push(bodies(&[MAIL]).remove(1));
+    lines.push(inbox(&[(1, 1, "", MAIL)]));
+    for engine in [Engine::C, Engine::Ours] {
+        let Some(written) = Written::by(engine, &[&lines]) else {
+            return;
+        };
+        assert_eq!(state(&written.path).alive, [(1, short(MAIL))], "{engine:?}");
+        let bob = written.server.backups().remove("bob");
+        let has_it = bob.is_some_and(|path| {
+            let backup = Backup::open(&path, Lock::Shared { wait: true }).unwrap();
+            backup.read_message(&Guid::of(MAIL)).is_ok()
+        });
+        assert_eq!(has_it, engine == Engine::C, "{engine:?}");
+    }
+}
+
+/// Where each entry of spec ondisk 10 is shown not to be ours.
+const SHOWN: [(u8, &str, &str); 31] = [
+    (
+        1,
+        "tests/cli/defects.rs",
+        "o_10_1_what_stands_behind_a_literal_stays",
+    ),
+    (
+        1,
+        "tests/cli/whole_files.rs",
+        "o_10_1_and_10_4_compact_keeps_what_c_loses",
+    ),
+    (2, "tests/cli/defects.rs", "o_10_2_what_came_back_stays"),
+    (
+        3,
+        "tests/cli/defects.rs",
+        "o_10_3_one_copy_outlives_the_other",
+    ),
+    (
+        4,
+        "tests/cli/defects.rs",
+        "o_10_4_what_was_deleted_or_renamed_does_not_come_back",
+    ),
+    (5, "tests/cli/defects.rs", "o_10_5_a_rename_is_no_damage"),
+    (6, "tests/cli/power_cut.rs", "compact_survives_power_cuts"),
+    (6, "tests/cli/power_cut.rs", "reindex_survives_power_cuts"),
+    (
+        7,
+        "tests/cli/defects.rs",
+        "o_10_7_the_cost_is_that_of_reading_the_file",
+    ),
+    (
+        8,
+        "tests/cli/whole_files.rs",
+        "o_10_8_no_command_loops_on_damage",
+    ),
+    (8, "tests/cli/damage.rs", "a_damaged_last_chunk_is_told"),
+    (
+        9,
+        "tests/cli/whole_files.rs",
+        "o_10_9_left_overs_are_in_nobody_s_way",
+    ),
+    (
+        10,
+        "tests/cli/whole_files.rs",
+        "o_10_10_reindex_loses_nothing_that_can_be_read",
+    ),
+    (
+        11,
+        "src/store/tests.rs",
+        "opening_and_asking_leaves_no_trace",
+    ),
+    (
+        12,
+        "tests/crash.rs",
+        "nothing_acknowledged_is_lost_by_kill_9",
+    ),
+    (
+        13,
+        "src/backupd/service/moving_tests.rs",
+        "content_moves_with_the_mailbox",
+    ),
+    (14, "tests/hostile.rs", "a_user_id_is_never_a_path"),
+    (
+        15,
+        "tests/cli/defects.rs",
+        "o_10_15_an_over_long_guid_is_no_guid",
+    ),
+    (15, "tests/hostile.rs", "an_over_long_guid_is_refused"),
+    (
+        16,
+        "tests/cli/defects.rs",
+        "o_10_16_mail_goes_to_nobody_else",
+    ),
+    (
+        17,
+        "tests/restore/round_trip.rs",
+        "a_lost_user_comes_back_as_he_was",
+    ),
+    (
+        18,
+        "tests/cli/defects.rs",
+        "o_10_18_each_deleted_mailbox_keeps_its_own_time",
+    ),
+    (
+        19,
+        "tests/cli/ctl_backups.rs",
+        "an_unknown_name_always_counts",
+    ),
+    (
+        19,
+        "tests/cli/ctl_backups.rs",
+        "a_checksum_off_by_one_is_no_skipping",
+    ),
+    (
+        20,
+        "tests/cli/restore.rs",
+        "a_guid_with_m_and_x_is_no_crash",
+    ),
+    (
+        21,
+        "tests/cli/whole_files.rs",
+        "lock_speaks_at_once_and_holds_until_eof",
+    ),
+    (22, "tests/cli/cyr_backup.rs", "nul_bytes_and_odd_headers"),
+    (
+        23,
+        "tests/hostile.rs",
+        "a_user_who_is_no_admin_may_do_nothing",
+    ),
+    (
+        24,
+        "tests/end_to_end/broken_disk.rs",
+        "a_full_disk_loses_nothing_and_recovers_when_space_returns",
+    ),
+    (
+        25,
+        "src/store/rewrite/arrange.rs",
+        "o_10_25_a_second_run_finds_nothing_to_do",
+    ),
+    (
+        26,
+        "tests/cli/whole_files.rs",
+        "o_10_1_and_10_4_compact_keeps_what_c_loses",
+    ),
+];
+
+#[test]
+fn every_entry_has_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (entry, file, test) in SHOWN {
+        let source = std::fs::read_to_string(root.join(file)).unwrap();
+        assert!(
+            source.contains(&format!("fn {test}(")),
+            "10.{entry}: {file}: {test}"
+        );
+    }
+    assert!((1..=26).all(|entry| SHOWN.iter().any(|(shown, ..)| *shown == entry)));
 }
 
 /// A UID twice in one line: C keeps a row for each message, so the UID is there twice; for us the

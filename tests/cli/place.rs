@@ -134,7 +134,8 @@ impl Place {
     #[track_caller]
     pub fn differs(&self, line: &str, difference: impl Fn(Output) -> Output) {
         let expected = difference(self.c(line));
-        let ours = self.ours(line);
+        let mut ours = self.ours(line);
+        ours.out = without_damage(&ours.out);
         let show = |output: &Output| {
             format!(
                 "exit {:?}\nstdout:\n{}\nstderr:\n{}",
@@ -166,6 +167,39 @@ impl Place {
         let mut command = self.instance.command(our_binary(tool));
         command.args(words);
         command
+    }
+
+    /// Runs a command line with our tool; the system calls of these names that it made, as strace shows them, with
+    /// so many octets of each string.
+    pub fn traced(&self, line: &str, calls: &str, octets: u32) -> String {
+        let (tool, words) = split(line);
+        let cyrus = &self.instance.cyrus;
+        let trace = self.path("trace");
+        let mut strace = cyrus.command("/usr/bin/strace", cyrus.uid, cyrus.gid);
+        strace.args([
+            "-f",
+            "-xx",
+            "-s",
+            &octets.to_string(),
+            "-e",
+            &format!("trace={calls}"),
+            "-o",
+        ]);
+        strace
+            .arg(&trace)
+            .arg(our_binary(tool))
+            .arg("-C")
+            .arg(self.instance.conf());
+        run(strace.args(words).current_dir(self.instance.dir()), LIMIT).ok(line);
+        fs::read_to_string(trace).unwrap()
+    }
+
+    /// Gives a directory and the files in it to the user cyrus.
+    pub fn give_all(&self, directory: &str) {
+        self.give(directory);
+        for entry in fs::read_dir(self.path(directory)).unwrap() {
+            self.instance.give_to_cyrus(&entry.unwrap().path());
+        }
     }
 
     /// The same, saying nothing.
@@ -203,6 +237,15 @@ impl Place {
             .collect()
     }
 
+    /// Runs a shell script in the directory, as the user cyrus, with programs from this directory first.
+    pub fn shell(&self, programs: &Path, script: &str, limit: Duration) -> Output {
+        let cyrus = &self.instance.cyrus;
+        let path = format!("{}:/usr/bin:/bin", programs.display());
+        let mut shell = cyrus.command("/bin/sh", cyrus.uid, cyrus.gid);
+        shell.arg("-c").arg(script).env("PATH", path);
+        run(shell.current_dir(self.instance.dir()), limit)
+    }
+
     fn run(&self, program: &str, words: &[String]) -> Output {
         let mut output = run(self.instance.command(program).args(words), LIMIT);
         // getopt complains in the name of the program as it was started.
@@ -216,6 +259,17 @@ impl Place {
     fn give(&self, name: &str) {
         self.instance.give_to_cyrus(&self.path(name));
     }
+}
+
+/// Without what only ours says of damage (D16).
+fn without_damage(out: &str) -> String {
+    let lines = out.split_inclusive('\n');
+    let mut out: String = lines.filter(|l| !l.starts_with("  damaged: ")).collect();
+    while let Some(from) = out.find(",\n  \"damage\": [") {
+        let to = out[from..].find("\n  ]").expect("the end of an array") + "\n  ]".len();
+        out.replace_range(from..from + to, "");
+    }
+    out
 }
 
 pub fn fixtures() -> PathBuf {

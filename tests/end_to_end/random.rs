@@ -36,21 +36,62 @@ fn script_3_12_with_a_sync_cache() {
     script(Cyrus::find_newer("sid"), 20, cache);
 }
 
-fn script(cyrus: Option<Cyrus>, steps: usize, options: &str) {
+/// The mail server becomes newer under the same backup.
+#[test]
+fn script_3_6_then_3_10_then_3_12() {
+    let Some(first) = Cyrus::find() else { return };
+    let newer = [Cyrus::find_newer("trixie"), Cyrus::find_newer("sid")];
+    let [Some(second), Some(third)] = newer else {
+        return;
+    };
+    let steps = steps(5).min(100);
+    let options = "allowusermoves: yes\n";
+    let Some(world) = World::of(first, Engine::Ours, options) else {
+        return;
+    };
+    let mut script = Script::new(world, seed());
+    let versions = [("3.6.", first), ("3.10.", second), ("3.12.", third)];
+    for (n, (number, version)) in versions.into_iter().enumerate() {
+        if n > 0 {
+            script.world.source.change_version(version);
+            script.as_before(&format!("upgrade to {number}"));
+        }
+        let greeting = Imap::greeting(script.world.source.imap_port());
+        assert!(
+            greeting.contains(&format!("Cyrus IMAP {number}")),
+            "{greeting}"
+        );
+        for step in 0..steps {
+            script.step(n * steps + step);
+        }
+        script.world.backup.verify_with_c(number);
+    }
+}
+
+fn script(cyrus: Option<Cyrus>, steps_by_default: usize, options: &str) {
     let Some(cyrus) = cyrus else { return };
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let soak = std::env::var_os("SOAK").map(|_| 300);
-    let steps = number("SCRIPT_STEPS").or(soak).unwrap_or(steps);
-    let seed = number("SCRIPT_SEED").unwrap_or(20_261_124) as u64;
     let options = format!("allowusermoves: yes\n{options}");
     let Some(world) = World::of(cyrus, Engine::Ours, &options) else {
         return;
     };
-    let mut script = Script::new(world, seed);
-    for step in 0..steps {
+    let mut script = Script::new(world, seed());
+    for step in 0..steps(steps_by_default) {
         script.step(step);
     }
     script.world.backup.verify_with_c("at the end");
+}
+
+fn steps(by_default: usize) -> usize {
+    let soak = std::env::var_os("SOAK").map(|_| 300);
+    number("SCRIPT_STEPS").or(soak).unwrap_or(by_default)
+}
+
+fn seed() -> u64 {
+    number("SCRIPT_SEED").unwrap_or(20_261_124) as u64
+}
+
+fn number(name: &str) -> Option<usize> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 pub(crate) struct Script {
@@ -131,6 +172,19 @@ impl Script {
         let after = on_server(&self.world);
         same(&name, "IMAP before and after the run", &before, &after);
         same(&name, "IMAP and the backup", &after, &held(&self.world));
+    }
+
+    /// Nothing has changed but the server's version: what runs now sends what that makes of it, and both sides
+    /// are the same.
+    fn as_before(&mut self, name: &str) {
+        self.world.sync(name);
+        self.world.second_run_sends_nothing(name);
+        same(
+            name,
+            "IMAP and the backup",
+            &on_server(&self.world),
+            &held(&self.world),
+        );
     }
 
     fn act(&mut self) -> String {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::cyrus::{Cyrus, free_port, wait_for_banner};
 use super::instance::Instance;
 use super::master::{Master, Service};
-use super::process::{Output, our_binary, run};
+use super::process::{Output, ended, our_binary, run};
 use super::rows::Rows;
 use super::source::PASSWORD;
 
@@ -109,6 +109,15 @@ impl BackupServer {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
+    }
+
+    /// Waits for the end of our backupd, which was told to; its exit code.
+    #[track_caller]
+    pub fn ended(&mut self) -> Option<i32> {
+        let Some(Running::Ours(mut child)) = self.running.take() else {
+            panic!("our backupd does not run");
+        };
+        ended(&mut child)
     }
 
     /// The port that the server answers on.

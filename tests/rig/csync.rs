@@ -1,6 +1,6 @@
 //! A raw csync connection: sends whatever a test makes up and shows what comes back.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -44,6 +44,24 @@ impl Csync {
                 return csync;
             }
         }
+    }
+
+    /// What the server says to one whom it does not take.
+    pub fn connect_refused(port: u16) -> String {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("a csync server");
+        let limit = Some(Duration::from_secs(20));
+        stream.set_read_timeout(limit).expect("a read timeout");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("a line");
+        line
+    }
+
+    /// From now on an answer may take so long.
+    pub fn patience(&self, limit: Duration) {
+        let stream = self.reader.get_ref();
+        stream
+            .set_read_timeout(Some(limit))
+            .expect("a read timeout");
     }
 
     /// Connected, and logged in as the channel's user.
@@ -93,11 +111,26 @@ impl Csync {
         }
     }
 
+    /// A line, with the literals of an untagged one.
     fn line(&mut self) -> std::io::Result<String> {
         let mut line = Vec::new();
-        self.reader.read_until(b'\n', &mut line)?;
-        Ok(String::from_utf8_lossy(&line).into_owned())
+        loop {
+            self.reader.read_until(b'\n', &mut line)?;
+            let Some(size) = literal(&line).filter(|_| line.starts_with(b"* ")) else {
+                return Ok(String::from_utf8_lossy(&line).into_owned());
+            };
+            let start = line.len();
+            line.resize(start + size, 0);
+            self.reader.read_exact(&mut line[start..])?;
+        }
     }
+}
+
+/// Octets announced at the end of a piece of line.
+fn literal(line: &[u8]) -> Option<usize> {
+    let inner = line.strip_suffix(b"}\r\n")?;
+    let open = inner.iter().rposition(|&octet| octet == b'{')?;
+    std::str::from_utf8(&inner[open + 1..]).ok()?.parse().ok()
 }
 
 impl Answer {

@@ -36,7 +36,23 @@ pub struct Fetched {
 }
 
 impl Imap {
+    /// What the server says first.
+    pub fn greeting(port: u16) -> String {
+        String::from_utf8_lossy(&Imap::connect(port).1).into_owned()
+    }
+
     pub fn login(port: u16, user: &str, password: &str) -> Imap {
+        let (mut imap, greeting) = Imap::connect(port);
+        assert!(
+            greeting.starts_with(b"* OK"),
+            "greeting: {}",
+            show(&greeting)
+        );
+        imap.command(&format!("LOGIN {} {}", quote(user), quote(password)));
+        imap
+    }
+
+    fn connect(port: u16) -> (Imap, Vec<u8>) {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("an IMAP server");
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
@@ -49,13 +65,7 @@ impl Imap {
             tag: 0,
         };
         let greeting = imap.line();
-        assert!(
-            greeting.starts_with(b"* OK"),
-            "greeting: {}",
-            show(&greeting)
-        );
-        imap.command(&format!("LOGIN {} {}", quote(user), quote(password)));
-        imap
+        (imap, greeting)
     }
 
     /// Sends a command, returns its untagged lines (literals inside); panics unless it is OK.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::cyrus::{BIN, Cyrus};
+use super::process::ended;
 
 /// The directory of one server, removed again in `Drop` unless `RIG_KEEP` is set.
 pub struct Instance {
@@ -72,10 +73,7 @@ impl Instance {
             .expect("its stdin")
             .write_all(password.as_bytes())
             .expect("a password");
-        assert!(
-            child.wait().expect("saslpasswd2").success(),
-            "saslpasswd2 refuses {user}"
-        );
+        assert!(ended(&mut child) == Some(0), "saslpasswd2 refuses {user}");
         self.give_to_cyrus(&file);
     }
 
@@ -90,6 +88,19 @@ impl Instance {
         command.arg("-C").arg(self.conf());
         command.current_dir(self.dir());
         command
+    }
+
+    /// Another version of Cyrus has this directory from now on; nothing may run.
+    pub fn change_version(&mut self, cyrus: Cyrus) {
+        self.cyrus = cyrus;
+        let mut waiting = vec![self.dir().to_owned()];
+        while let Some(path) = waiting.pop() {
+            if path.is_dir() {
+                let entries = fs::read_dir(&path).expect("a directory of ours");
+                waiting.extend(entries.map(|entry| entry.expect("an entry").path()));
+            }
+            self.give_to_cyrus(&path);
+        }
     }
 
     pub fn give_to_cyrus(&self, path: &Path) {

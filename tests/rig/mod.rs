@@ -18,6 +18,7 @@
 
 mod backup_server;
 mod certificates;
+mod crowd;
 mod csync;
 mod cyrus;
 mod imap;
@@ -35,6 +36,7 @@ mod transcript;
 
 pub use backup_server::{BackupServer, Engine};
 pub use certificates::Certificates;
+pub use crowd::{Crowd, Latencies, crowd_user};
 pub use csync::{Answer, Csync};
 pub use cyrus::{Cyrus, free_port, wait_for_banner};
 pub use imap::{Append, Fetched, Imap};
@@ -42,7 +44,7 @@ pub use instance::Instance;
 pub use mail::{Mail, Rng};
 pub use master::{Master, Service};
 pub use mount::{Mount, attribute};
-pub use process::{Output, our_binary, run};
+pub use process::{Output, ended, our_binary, run};
 pub use proxy::{Proxy, Trigger};
 pub use rows::{Rows, Tolerate};
 pub use sieve::{Sieve, base64};

@@ -47,6 +47,21 @@ pub fn run(command: &mut Command, limit: Duration) -> Output {
     }
 }
 
+/// The exit code of a child that is about to end; `None` when a signal ended it. One that does not end within a
+/// minute is killed, and the test fails.
+#[track_caller]
+pub fn ended(child: &mut Child) -> Option<i32> {
+    let end = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait().expect("a child to wait for") {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = (child.kill(), child.wait());
+    panic!("process {} does not end within a minute", child.id());
+}
+
 /// The path of a program of this package.
 pub fn our_binary(name: &str) -> &'static str {
     match name {

@@ -87,6 +87,13 @@ impl Source {
         self.master = Some(Master::start(&self.instance, &services));
     }
 
+    /// Stops the servers and starts those of another version over the same mail.
+    pub fn change_version(&mut self, cyrus: Cyrus) {
+        self.stop();
+        self.instance.change_version(cyrus);
+        self.run(false);
+    }
+
     /// Stops the servers.
     pub fn stop(&mut self) {
         self.master.take();

@@ -9,6 +9,10 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod captures;
+mod crowd;
+mod installed;
+mod limits;
 mod observed;
 mod security;
 mod starts;

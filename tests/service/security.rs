@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::rig::{
-    Append, BackupServer, Certificates, Csync, Cyrus, Engine, Mail, PASSWORD, Source, free_port,
+    Append, BackupServer, Certificates, Csync, Cyrus, Engine, Mail, PASSWORD, Source, ended,
+    free_port, run,
 };
 use crate::tls_client::{TlsClient, banner, connect, line};
 
@@ -172,13 +173,11 @@ fn implicit_tls_old_versions_and_a_renewed_certificate() {
         "OK Success (tls protection)"
     );
     let handshake = |options: &[&str]| {
-        let output = Command::new("openssl")
+        let mut openssl = Command::new("openssl");
+        openssl
             .args(["s_client", "-connect", &format!("127.0.0.1:{port}")])
-            .args(options)
-            .stdin(Stdio::null())
-            .output()
-            .expect("openssl");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+            .args(options);
+        run(&mut openssl, Duration::from_secs(60)).out
     };
     let shown = handshake(&["-tls1_3"]);
     assert!(
@@ -195,6 +194,62 @@ fn implicit_tls_old_versions_and_a_renewed_certificate() {
     fs::write(certificates.file("server.pem"), "no certificate").unwrap();
     assert_eq!(certificate(&handshake(&["-tls1_3"])), certificate(&renewed));
     server.wait_for_log("keeping the old certificate");
+}
+
+/// `tls_required`: no login in clear text, whatever else is allowed.
+#[test]
+fn where_tls_is_required_nobody_logs_in_without() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    let (server, certificates) = with_tls(cyrus, "allowplaintext: yes\ntls_required: yes\n");
+    let mut stream = connect(server.port());
+    let greeting = banner(&mut stream);
+    assert!(!greeting.contains("SASL"), "{greeting}");
+    let mut csync = Csync::connect(server.port());
+    let answer = csync.authenticate("repl", PASSWORD);
+    assert_eq!(answer.last(), "NO encryption needed to use mechanism");
+    assert!(csync.command("GET USER anne").is_clear_refusal());
+    let mut client = TlsClient::starttls(server.port(), &certificates, None);
+    let answer = client.command(&plain("repl", PASSWORD));
+    assert_eq!(answer, "OK Success (tls protection)");
+}
+
+/// `tls_client_certs`: asked for, not asked for, demanded.
+#[test]
+fn client_certificates_are_optional_unless_the_option_says_otherwise() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    for (option, without, with) in [
+        ("optional", true, "SASL PLAIN LOGIN EXTERNAL"),
+        ("off", true, "SASL PLAIN LOGIN\r\n"),
+        ("require", false, "SASL PLAIN LOGIN EXTERNAL"),
+    ] {
+        let (server, certificates) = with_tls(cyrus, &format!("tls_client_certs: {option}\n"));
+        let client = |name: Option<&str>| {
+            let mut stream = connect(server.port());
+            banner(&mut stream);
+            stream.write_all(b"STARTTLS\r\n").unwrap();
+            line(&mut stream);
+            let client = TlsClient::over(stream, &certificates, name);
+            client
+                .ok()
+                .map(|client| client.banner)
+                .filter(|banner| !banner.is_empty())
+        };
+        assert_eq!(client(None).is_some(), without, "{option}");
+        let banner = client(Some("repl")).unwrap_or_default();
+        assert!(banner.contains(with), "{option}: {banner}");
+    }
+    // Demanded from whom?
+    let (mut server, _certificates) = with_tls(cyrus, "");
+    server.stop();
+    let conf = fs::read_to_string(server.instance.conf()).unwrap();
+    let lines = conf
+        .lines()
+        .filter(|line| !line.starts_with("tls_client_ca_file"));
+    let conf: String = lines.map(|line| format!("{line}\n")).collect();
+    fs::write(server.instance.conf(), conf + "tls_client_certs: require\n").unwrap();
+    let run = server.our_tool("backupd", &["--listen", "127.0.0.1:0"]);
+    assert_ne!(run.code, Some(0));
+    assert!((run.err + &run.out).contains("tls_client_ca_file"));
 }
 
 #[test]
@@ -306,6 +361,6 @@ impl Drop for Saslauthd {
     fn drop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.0.wait();
+        ended(&mut self.0);
     }
 }

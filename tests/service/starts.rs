@@ -3,17 +3,19 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::rig::{
-    BackupServer, Csync, Cyrus, Master, Service, Source, free_port, our_binary, wait_for_banner,
+    BackupServer, Csync, Cyrus, Master, Service, Source, ended, free_port, our_binary,
+    wait_for_banner,
 };
 use crate::tls_client::{banner, connect, line};
 
@@ -141,6 +143,7 @@ fn status_messages_and_exit_codes_are_those_of_a_cyrus_service() {
     let message = |kind: i32, pid: u32| [kind.to_ne_bytes(), pid.to_ne_bytes()].concat();
     let mut next = || {
         let mut octets = vec![0; 8];
+        wait_for("a status message", || readable(&status));
         status.read_exact(&mut octets).unwrap();
         octets
     };
@@ -155,13 +158,19 @@ fn status_messages_and_exit_codes_are_those_of_a_cyrus_service() {
         "the second is still there"
     );
     assert!(two.command("EXIT").is_ok());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(ended(&mut child), Some(0));
 
     let (mut child, port, _status) = with_descriptors(&server, &[]);
     let mut csync = Csync::login(port);
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(75));
+    assert_eq!(ended(&mut child), Some(75));
     assert_eq!(csync.answer().last(), "BYE Server is going down");
+}
+
+/// Octets wait in a pipe.
+fn readable(pipe: &std::io::PipeReader) -> bool {
+    let mut waiting = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    poll(&mut waiting, PollTimeout::ZERO).unwrap() > 0
 }
 
 /// As the master starts it: descriptors 3 and 4, and the name of the service.
@@ -241,7 +250,7 @@ fn systemd_gives_the_sockets_and_hears_how_it_goes() {
     assert!(Csync::login(port).command("NOOP").is_ok());
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
     hear("STOPPING=1");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(ended(&mut child), Some(0));
 }
 
 #[test]
@@ -267,7 +276,7 @@ fn systemd_socket_activate_starts_it() {
     wait_for_banner(port);
     assert!(Csync::login(port).command("GET USER anne").is_ok());
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(ended(&mut child), Some(0));
 }
 
 #[test]
@@ -286,4 +295,67 @@ fn a_stopping_server_finishes_the_command_at_hand_and_what_it_said_ok_to_stays()
     banner(&mut stream);
     stream.write_all(b"EXIT\r\n").unwrap();
     assert_eq!(line(&mut stream), "OK Finished\r\n");
+}
+
+/// The sync of a change takes a second; the signal comes in the middle of it.
+#[test]
+fn sigterm_in_the_middle_of_a_command_lets_it_finish_and_answer() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    let mut server = BackupServer::new(cyrus);
+    let port = server.start_failing("fdatasync:delay_enter=1000000");
+    let mut csync = Csync::login(port);
+    let begun = Instant::now();
+    csync
+        .send(b"APPLY SUB %(USERID anne MBOXNAME user.anne)\r\n")
+        .unwrap();
+    let file = wait_for_data(&server);
+    let pid = Pid::from_raw(server.pid() as i32);
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert!(csync.answer().is_ok(), "the command at hand");
+    assert!(
+        begun.elapsed() >= Duration::from_secs(1),
+        "not before it was on the disk"
+    );
+    assert_eq!(csync.answer().last(), "BYE Server is going down");
+    assert_eq!(server.ended(), Some(0));
+    // Whole and closed: nothing is left to recover.
+    server.verify_with_c("after SIGTERM in the middle of a command");
+    assert!(server.data_file("anne").starts_with(file.parent().unwrap()));
+    let log = fs::read_to_string(server.log()).unwrap();
+    assert!(log.contains("end=\"server is going down\""), "{log}");
+    let port = server.start(crate::rig::Engine::Ours);
+    let answer = Csync::login(port).command("GET USER anne");
+    assert!(
+        format!("{answer:?}").contains("* LSUB (user.anne)"),
+        "{answer:?}"
+    );
+    assert!(
+        !fs::read_to_string(server.log())
+            .unwrap()
+            .contains("recovering")
+    );
+}
+
+/// Waits until octets of a change are in the data file.
+fn wait_for_data(server: &BackupServer) -> PathBuf {
+    let part = server.instance.dir().join("part");
+    let mut found = None;
+    wait_for("a data file with content", || {
+        let files = walk(&part);
+        found = files.into_iter().find(|path| {
+            path.extension().is_none() && fs::metadata(path).is_ok_and(|meta| meta.len() > 0)
+        });
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| match entry.path() {
+            path if path.is_dir() => walk(&path),
+            path => vec![path],
+        })
+        .collect()
 }

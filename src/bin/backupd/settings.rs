@@ -16,8 +16,6 @@ use cyrusbackup::config::Config;
 use cyrusbackup::store::Placement;
 use cyrusbackup::types::VirtDomains;
 
-/// Disk space for staged bodies of all connections together.
-const STAGING_DISK: u64 = 64 << 30;
 /// A MAILBOX line of five million records.
 const LINE_LIMIT: u64 = 2 << 30;
 
@@ -48,7 +46,7 @@ pub fn settings(
         staging_path: config.backup_staging_path.clone(),
         staging_memory: limits.staging_memory,
         staging_budget: Arc::new(Budget::new(limits.staging_memory_of_all)),
-        staging_disk: Arc::new(Budget::new(STAGING_DISK)),
+        staging_disk: Arc::new(Budget::new(limits.staging_disk)),
         refusals: Default::default(),
         staging_limit: limits.staging,
         token_limit: limits.token,

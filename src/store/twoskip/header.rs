@@ -85,7 +85,13 @@ impl Header {
     fn parse(bytes: &[u8; LENGTH]) -> Result<Header, Fault> {
         let version = u32_at(bytes, 20);
         if version != VERSION {
-            return Err(Fault::Version(version));
+            // With the right number the checksum is right: it is no later format, it is damaged.
+            let mut repaired = *bytes;
+            repaired[20..24].copy_from_slice(&VERSION.to_be_bytes());
+            return match u32_at(bytes, 60) == crc32fast::hash(&repaired[..60]) {
+                true => damaged(20, "version number in the header"),
+                false => Err(Fault::Version(version)),
+            };
         }
         if u32_at(bytes, 60) != crc32fast::hash(&bytes[..60]) {
             return damaged(0, "checksum of the header");

@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use super::Finding;
 use super::expected::{Message, Rows};
-use super::links::{Links, Names};
+use super::finding::{self, Damage};
+use super::links::Links;
+use super::names::Event;
 use crate::csync::command::Apply;
 use crate::csync::dlist::FileRef;
 use crate::csync::fragment::{Fragment, Fragmenter, Limits};
 use crate::store::entry::{self, Entry};
-use crate::store::index::ChunkRow;
 use crate::types::{Guid, GuidHasher};
 
 /// No line of interest is longer: a MAILBOX line takes some 230 bytes per record.
@@ -22,35 +22,31 @@ const HEAD: usize = 64;
 
 /// The reader of one chunk.
 pub(super) struct Content<'a> {
-    chunk: i64,
-    offset: u64,
     fragmenter: Fragmenter,
     /// Where the current line starts.
     line: u64,
     text: Vec<u8>,
     /// The current line's text is of no interest, or too long.
     dropped: bool,
-    messages: Messages,
+    messages: Messages<'a>,
     links: Links<'a>,
-    findings: Vec<Finding>,
+    broken: Option<Damage>,
 }
 
 impl<'a> Content<'a> {
-    pub(super) fn new(chunk: &ChunkRow, rows: Rows, names: &'a mut Names) -> Content<'a> {
+    pub(super) fn new(rows: &'a Rows) -> Content<'a> {
         let limits = Limits {
             token: TOKEN_LIMIT,
             ..Limits::default()
         };
         Content {
-            chunk: chunk.id,
-            offset: chunk.offset,
             fragmenter: Fragmenter::new(limits),
             line: 0,
             text: Vec::new(),
             dropped: false,
-            messages: Messages::new(rows.messages),
-            links: Links::new(chunk.id, rows.mailboxes, rows.records, names),
-            findings: Vec::new(),
+            messages: Messages::new(&rows.messages),
+            links: Links::new(rows),
+            broken: None,
         }
     }
 
@@ -106,7 +102,7 @@ impl<'a> Content<'a> {
         if !self.dropped && is_of_interest(&self.text) {
             match entry::parse(&self.text) {
                 Entry::Apply(_, Apply::Mailbox(update)) => self.links.mailbox(&update),
-                Entry::Apply(_, Apply::Rename(rename)) => self.links.rename(&rename),
+                Entry::Apply(_, Apply::Rename(rename)) => self.links.rename(rename),
                 // C stores a line before it finds out that the line says nothing it understands.
                 Entry::Apply(..) | Entry::Horizon(..) | Entry::Other(_) => {}
             }
@@ -119,25 +115,19 @@ impl<'a> Content<'a> {
 
     /// Only the first broken line of a chunk is told: the others mostly follow from it.
     fn broken_line(&mut self, byte: u64, reason: String) {
-        if self.findings.is_empty() {
-            let (chunk, offset) = (self.chunk, self.offset);
-            self.findings.push(Finding::Line {
-                chunk,
-                offset,
-                byte,
-                reason,
-            });
-        }
+        self.broken.get_or_insert(Damage::Line { byte, reason });
     }
 
     /// The chunk has ended; `readable`: where it should.
-    pub(super) fn finish(mut self, readable: bool, findings: &mut Vec<Finding>) {
+    pub(super) fn finish(mut self, readable: bool) -> (Vec<Damage>, Vec<Event>) {
         if readable && !self.fragmenter.at_line_start() {
             self.broken_line(self.line, "the chunk ends inside a line".to_owned());
         }
-        findings.append(&mut self.findings);
-        findings.extend(self.messages.finish(self.chunk));
-        findings.extend(self.links.finish());
+        let mut damage: Vec<Damage> = self.broken.into_iter().collect();
+        damage.extend(self.messages.finish());
+        let (unlinked, events) = self.links.finish();
+        damage.extend(unlinked);
+        (damage, events)
     }
 }
 
@@ -165,8 +155,8 @@ fn is_of_interest(text: &[u8]) -> bool {
 }
 
 /// The messages that the index expects in the chunk.
-struct Messages {
-    expected: Vec<Message>,
+struct Messages<'a> {
+    expected: &'a [Message],
     /// Position in `expected` by the line and the GUID.
     places: HashMap<(u64, Guid), usize>,
     /// What was found, in step with `expected`.
@@ -181,8 +171,8 @@ struct Found {
     size: u64,
 }
 
-impl Messages {
-    fn new(expected: Vec<Message>) -> Messages {
+impl<'a> Messages<'a> {
+    fn new(expected: &'a [Message]) -> Messages<'a> {
         let places = expected
             .iter()
             .enumerate()
@@ -225,36 +215,26 @@ impl Messages {
         self.current = None;
     }
 
-    fn finish(self, chunk: i64) -> impl Iterator<Item = Finding> {
-        self.expected
-            .into_iter()
-            .zip(self.found)
-            .filter_map(move |(row, found)| {
-                let (message, guid) = (row.id, row.guid);
-                let Some(found) = found else {
-                    return Some(Finding::MessageMissing {
-                        chunk,
-                        message,
-                        guid,
-                        byte: row.byte,
-                    });
-                };
-                if found.guid != guid {
-                    return Some(Finding::MessageGuid {
-                        chunk,
-                        message,
-                        guid,
-                        disk: found.guid,
-                    });
-                }
-                let (disk, index) = (found.size, row.size);
-                (disk != index).then_some(Finding::MessageSize {
-                    chunk,
-                    message,
-                    guid,
-                    disk,
-                    index,
-                })
+    fn finish(self) -> impl Iterator<Item = Damage> {
+        let pairs = self.expected.iter().zip(self.found);
+        pairs.filter_map(|(row, found)| {
+            let message = finding::Message {
+                id: row.id,
+                guid: row.guid,
+                byte: row.byte,
+                places: Vec::new(),
+            };
+            let Some(Found { guid: disk, size }) = found else {
+                return Some(Damage::MessageMissing { message });
+            };
+            if disk != row.guid {
+                return Some(Damage::MessageGuid { message, disk });
+            }
+            (size != row.size).then_some(Damage::MessageSize {
+                message,
+                disk: size,
+                index: row.size,
             })
+        })
     }
 }

@@ -3,24 +3,27 @@
 //! chunks.
 
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::sync::Arc;
 
-use super::Finding;
+use super::finding::{Damage, Finding, MailboxName, Place};
 use crate::store::error::Result;
-use crate::store::index::{Index, MailboxRow, RecordRow};
+use crate::store::index::{ChunkRow, Index, MailboxRow};
 use crate::types::Guid;
 
-/// Rows of the index by the chunk that should hold them.
-pub(super) struct Expected(BTreeMap<i64, Rows>);
+/// The chunks of the index in their order, each with its rows; and rows of chunks that are not
+/// there.
+#[derive(Default)]
+pub(super) struct Expected {
+    pub(super) chunks: Vec<(ChunkRow, Rows)>,
+    strays: BTreeMap<i64, Rows>,
+}
 
 /// What one chunk should hold.
 #[derive(Default)]
 pub(super) struct Rows {
     pub(super) messages: Vec<Message>,
-    /// By uniqueid.
-    pub(super) mailboxes: HashMap<Rc<str>, MailboxRow>,
-    /// By uniqueid and UID. A UID can stand for several messages over time.
-    pub(super) records: HashMap<(Rc<str>, u32), Vec<Record>>,
+    pub(super) mailboxes: Vec<MailboxRow>,
+    pub(super) records: Vec<Record>,
 }
 
 /// A row of `message`.
@@ -33,8 +36,9 @@ pub(super) struct Message {
 }
 
 /// A row of `mailbox_message`: the columns that C compares.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Record {
+    pub(super) mailbox: Arc<MailboxName>,
+    pub(super) uid: u32,
     pub(super) modseq: u64,
     pub(super) last_updated: i64,
     pub(super) internaldate: i64,
@@ -42,60 +46,84 @@ pub(super) struct Record {
     pub(super) guid: Guid,
 }
 
+/// Where each message is, by its GUID.
+pub(super) type Places = HashMap<Guid, Vec<Place>>;
+
 impl Expected {
     pub(super) fn load(index: &Index) -> Result<Expected> {
-        let mut chunks: BTreeMap<i64, Rows> = BTreeMap::new();
-        for row in index.messages()? {
-            let message = Message {
-                id: row.id,
-                guid: row.guid,
-                byte: row.offset,
-                size: row.size,
-            };
-            chunks
-                .entry(row.chunk_id)
-                .or_default()
-                .messages
-                .push(message);
-        }
-        for mailbox in index.mailboxes()? {
-            let uniqueid: Rc<str> = Rc::from(mailbox.uniqueid.as_str());
-            for row in index.records(mailbox.id)? {
-                let records = &mut chunks.entry(row.chunk_id).or_default().records;
-                records
-                    .entry((Rc::clone(&uniqueid), row.uid))
-                    .or_default()
-                    .push((&row).into());
-            }
-            let rows = chunks.entry(mailbox.last_chunk_id).or_default();
-            rows.mailboxes.insert(uniqueid, mailbox);
-        }
-        Ok(Expected(chunks))
+        let mut rows = by_chunk(index)?;
+        let chunks = index.chunks()?.into_iter().map(|chunk| {
+            let rows = rows.remove(&chunk.id).unwrap_or_default();
+            (chunk, rows)
+        });
+        Ok(Expected {
+            chunks: chunks.collect(),
+            strays: rows,
+        })
     }
 
-    /// The rows of one chunk.
-    pub(super) fn take(&mut self, chunk: i64) -> Rows {
-        self.0.remove(&chunk).unwrap_or_default()
+    /// Where each message is. Only asked for when something is damaged.
+    pub(super) fn places(&self) -> Places {
+        let mut places = Places::new();
+        let chunks = self.chunks.iter().map(|(_, rows)| rows);
+        let records = chunks.chain(self.strays.values()).flat_map(|r| &r.records);
+        for record in records {
+            places.entry(record.guid).or_default().push(Place {
+                mailbox: Arc::clone(&record.mailbox),
+                uid: record.uid,
+            });
+        }
+        for places in places.values_mut() {
+            places.sort_by(|a, b| {
+                let key = |place: &Place| (place.mailbox.mboxname.clone(), place.uid);
+                key(a).cmp(&key(b))
+            });
+        }
+        places
     }
 
-    /// What nobody took: rows of chunks that are not in the index.
-    pub(super) fn left_over(self) -> impl Iterator<Item = Finding> {
-        self.0.into_iter().map(|(chunk, rows)| {
-            let records: usize = rows.records.values().map(Vec::len).sum();
-            let rows = rows.messages.len() + rows.mailboxes.len() + records;
-            Finding::NoChunk { chunk, rows }
+    /// Rows of chunks that are not in the index.
+    pub(super) fn strays(&self) -> impl Iterator<Item = Finding> {
+        self.strays.iter().map(|(&chunk, rows)| Finding {
+            chunk,
+            offset: None,
+            damage: Damage::NoChunk {
+                rows: rows.messages.len() + rows.mailboxes.len() + rows.records.len(),
+            },
         })
     }
 }
 
-impl From<&RecordRow> for Record {
-    fn from(row: &RecordRow) -> Record {
-        Record {
-            modseq: row.modseq,
-            last_updated: row.last_updated,
-            internaldate: row.internaldate,
-            size: row.size,
+fn by_chunk(index: &Index) -> Result<BTreeMap<i64, Rows>> {
+    let mut chunks: BTreeMap<i64, Rows> = BTreeMap::new();
+    for row in index.messages()? {
+        let rows = chunks.entry(row.chunk_id).or_default();
+        rows.messages.push(Message {
+            id: row.id,
             guid: row.guid,
-        }
+            byte: row.offset,
+            size: row.size,
+        });
     }
+    for row in index.mailboxes()? {
+        let mailbox = Arc::new(MailboxName {
+            uniqueid: row.uniqueid.clone(),
+            mboxname: row.mboxname.clone(),
+        });
+        for record in index.records(row.id)? {
+            let rows = chunks.entry(record.chunk_id).or_default();
+            rows.records.push(Record {
+                mailbox: Arc::clone(&mailbox),
+                uid: record.uid,
+                modseq: record.modseq,
+                last_updated: record.last_updated,
+                internaldate: record.internaldate,
+                size: record.size,
+                guid: record.guid,
+            });
+        }
+        let rows = chunks.entry(row.last_chunk_id).or_default();
+        rows.mailboxes.push(row);
+    }
+    Ok(chunks)
 }

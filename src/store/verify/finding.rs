@@ -1,4 +1,6 @@
-//! What verification can find.
+//! What verification can find, and whose it is.
+
+use std::sync::Arc;
 
 use crate::types::Guid;
 
@@ -17,96 +19,116 @@ pub enum Stage {
     Links,
 }
 
-/// One disagreement between data file and index. `chunk` and `message` are row ids; `byte` counts
-/// in the inflated chunk.
+/// One disagreement between data file and index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    missing_docs,
-    reason = "`disk` is what the file says, `index` what the index says"
-)]
-pub enum Finding {
+pub struct Finding {
+    /// Row id of the chunk.
+    pub chunk: i64,
+    /// Where the chunk starts in the data file; None when the index does not have it.
+    pub offset: Option<u64>,
+    /// What is wrong with it.
+    pub damage: Damage,
+}
+
+/// What is wrong. `disk` is what the file says, `index` what the index says; `byte` counts in the
+/// inflated chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the line above")]
+pub enum Damage {
     /// The chunk starts before the one before it ends.
-    Overlap { chunk: i64, offset: u64 },
+    Overlap,
     /// The file before the chunk has another SHA-1.
-    FileChecksum {
-        chunk: i64,
-        disk: String,
-        index: String,
-    },
-    /// The member at this file offset cannot be inflated beyond this byte.
-    Unreadable {
-        chunk: i64,
-        offset: u64,
-        byte: u64,
-        reason: String,
-    },
+    FileChecksum { disk: String, index: String },
+    /// The member cannot be inflated beyond this byte.
+    Unreadable { byte: u64, reason: String },
     /// The chunk inflates to another length.
-    DataLength { chunk: i64, disk: u64, index: u64 },
+    DataLength { disk: u64, index: u64 },
     /// The inflated bytes have another SHA-1.
-    DataChecksum {
-        chunk: i64,
-        disk: String,
-        index: String,
-    },
+    DataChecksum { disk: String, index: String },
     /// The line that holds this byte cannot be told from its neighbours.
-    Line {
-        chunk: i64,
-        offset: u64,
-        byte: u64,
-        reason: String,
-    },
-    /// There is no such message in the line at this byte.
-    MessageMissing {
-        chunk: i64,
-        message: i64,
-        guid: Guid,
-        byte: u64,
-    },
+    Line { byte: u64, reason: String },
+    /// There is no such message in its line.
+    MessageMissing { message: Message },
     /// The message's octets are others.
-    MessageGuid {
-        chunk: i64,
-        message: i64,
-        guid: Guid,
-        disk: Guid,
-    },
+    MessageGuid { message: Message, disk: Guid },
     /// The message has another size.
     MessageSize {
-        chunk: i64,
-        message: i64,
-        guid: Guid,
+        message: Message,
         disk: u64,
         index: u64,
     },
     /// No MAILBOX line of the chunk (with the RENAME lines after it) says what the index says.
-    Mailbox {
-        chunk: i64,
-        uniqueid: String,
-        mboxname: String,
-    },
+    Mailbox { mailbox: Arc<MailboxName> },
     /// No RECORD of the chunk says what the index says.
-    Record {
-        chunk: i64,
-        uniqueid: String,
-        uid: u32,
-    },
+    Record { place: Place, guid: Guid },
     /// The index has rows of a chunk that it does not have.
-    NoChunk { chunk: i64, rows: usize },
+    NoChunk { rows: usize },
+}
+
+/// A message that is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Row id.
+    pub id: i64,
+    /// What its octets should be.
+    pub guid: Guid,
+    /// Where its line starts in the inflated chunk.
+    pub byte: u64,
+    /// Who misses it, expunged or not; by mailbox and UID.
+    pub places: Vec<Place>,
+}
+
+/// A UID of a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Which mailbox.
+    pub mailbox: Arc<MailboxName>,
+    /// The UID.
+    pub uid: u32,
+}
+
+/// Identity and name of a mailbox.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MailboxName {
+    /// Identity.
+    pub uniqueid: String,
+    /// Internal name.
+    pub mboxname: String,
 }
 
 impl Finding {
     /// The step that found it.
     pub fn stage(&self) -> Stage {
+        match &self.damage {
+            Damage::Overlap | Damage::FileChecksum { .. } => Stage::FileChecksum,
+            Damage::Unreadable { .. } | Damage::DataLength { .. } => Stage::DataLength,
+            Damage::DataChecksum { .. } => Stage::DataChecksum,
+            Damage::Line { .. }
+            | Damage::MessageMissing { .. }
+            | Damage::MessageGuid { .. }
+            | Damage::MessageSize { .. } => Stage::Messages,
+            Damage::Mailbox { .. } | Damage::Record { .. } | Damage::NoChunk { .. } => Stage::Links,
+        }
+    }
+}
+
+impl Damage {
+    /// The message that it hit, if it is one.
+    pub fn message(&self) -> Option<&Message> {
         match self {
-            Finding::Overlap { .. } | Finding::FileChecksum { .. } => Stage::FileChecksum,
-            Finding::Unreadable { .. } | Finding::DataLength { .. } => Stage::DataLength,
-            Finding::DataChecksum { .. } => Stage::DataChecksum,
-            Finding::Line { .. }
-            | Finding::MessageMissing { .. }
-            | Finding::MessageGuid { .. }
-            | Finding::MessageSize { .. } => Stage::Messages,
-            Finding::Mailbox { .. } | Finding::Record { .. } | Finding::NoChunk { .. } => {
-                Stage::Links
-            }
+            Damage::MessageMissing { message }
+            | Damage::MessageGuid { message, .. }
+            | Damage::MessageSize { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+
+    pub(super) fn message_mut(&mut self) -> Option<&mut Message> {
+        match self {
+            Damage::MessageMissing { message }
+            | Damage::MessageGuid { message, .. }
+            | Damage::MessageSize { message, .. } => Some(message),
+            _ => None,
         }
     }
 }

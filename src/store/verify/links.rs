@@ -1,54 +1,66 @@
 //! Mailboxes and records of the index against MAILBOX lines (spec: ondisk 6.2, step 4).
 //!
 //! A RENAME changes name, partition and uidvalidity of a row whose MAILBOX line stands earlier, in
-//! another chunk even. C then finds the row "missing" (spec: ondisk 10.5); here the renames that
-//! pass by are applied to what the MAILBOX lines said, and the three are compared at the end.
+//! another chunk even. C then finds the row "missing" (spec: ondisk 10.5); here what the lines say
+//! about names is noted as [`Event`]s, and [`super::names`] follows them from chunk to chunk.
 
-use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use super::Finding;
-use super::expected::Record;
+use super::expected::{Record, Rows};
+use super::finding::{Damage, MailboxName, Place};
+use super::names::{Event, Name};
 use crate::csync::command::{MailboxUpdate, Rename};
 use crate::csync::dlist::KvList;
 use crate::store::index::MailboxRow;
 
 /// The check of one chunk.
 pub(super) struct Links<'a> {
-    chunk: i64,
-    mailboxes: HashMap<Rc<str>, MailboxRow>,
-    records: HashMap<(Rc<str>, u32), Vec<Record>>,
-    names: &'a mut Names,
+    mailboxes: HashMap<&'a str, &'a MailboxRow>,
+    /// By uniqueid and UID. A UID can stand for several messages over time.
+    records: HashMap<&'a str, HashMap<u32, Vec<&'a Record>>>,
+    /// Mailboxes that were struck out.
+    said: HashSet<&'a str>,
+    events: Vec<Event>,
 }
 
 impl<'a> Links<'a> {
-    pub(super) fn new(
-        chunk: i64,
-        mailboxes: HashMap<Rc<str>, MailboxRow>,
-        records: HashMap<(Rc<str>, u32), Vec<Record>>,
-        names: &'a mut Names,
-    ) -> Links<'a> {
+    pub(super) fn new(rows: &'a Rows) -> Links<'a> {
+        let mut records: HashMap<_, HashMap<_, Vec<_>>> = HashMap::new();
+        for record in &rows.records {
+            let uids = records.entry(record.mailbox.uniqueid.as_str()).or_default();
+            uids.entry(record.uid).or_default().push(record);
+        }
+        let mailboxes = rows.mailboxes.iter();
         Links {
-            chunk,
-            mailboxes,
+            mailboxes: mailboxes.map(|row| (row.uniqueid.as_str(), row)).collect(),
             records,
-            names,
+            said: HashSet::new(),
+            events: Vec::new(),
         }
     }
 
     /// A MAILBOX line: strikes out the rows that say the same.
     pub(super) fn mailbox(&mut self, update: &MailboxUpdate<'_>) {
-        let uniqueid: Rc<str> = Rc::from(update.uniqueid.as_str());
-        self.names.said_again(self.chunk, &uniqueid, update);
-        if let Some(row) = self.mailboxes.get(&uniqueid)
-            && same_mailbox(row, &update.header)
-        {
-            self.names.said(self.chunk, &uniqueid, row, update);
-            self.mailboxes.remove(&uniqueid);
+        let uniqueid = update.uniqueid.as_str();
+        match self.mailboxes.get(uniqueid) {
+            Some(row) if same_mailbox(row, &update.header) => {
+                self.events.push(Event::said(row, update));
+                self.said.insert(&row.uniqueid);
+                self.mailboxes.remove(uniqueid);
+            }
+            Some(_) => {}
+            None if self.said.contains(uniqueid) => self.events.push(Event::SaidAgain {
+                uniqueid: uniqueid.to_owned(),
+                name: Name::of(update),
+            }),
+            None => {}
         }
+        let Some(uids) = self.records.get_mut(uniqueid) else {
+            return;
+        };
         for record in update.records.iter().map_while(Result::ok) {
-            let key = (Rc::clone(&uniqueid), record.uid);
-            let Some(rows) = self.records.get_mut(&key) else {
+            let Some(rows) = uids.get_mut(&record.uid) else {
                 continue;
             };
             rows.retain(|row| {
@@ -59,34 +71,38 @@ impl<'a> Links<'a> {
                     || record.size.is_some() && row.size != record.size
             });
             if rows.is_empty() {
-                self.records.remove(&key);
+                uids.remove(&record.uid);
             }
         }
     }
 
     /// A RENAME line.
-    pub(super) fn rename(&mut self, rename: &Rename) {
-        self.names.rename(rename);
+    pub(super) fn rename(&mut self, rename: Rename) {
+        self.events.push(Event::Renamed(rename));
     }
 
-    /// What was not struck out, mailboxes before records.
-    pub(super) fn finish(self) -> Vec<Finding> {
-        let chunk = self.chunk;
-        let mut mailboxes: Vec<MailboxRow> = self.mailboxes.into_values().collect();
+    /// What was not struck out, mailboxes before records; and what was said about names.
+    pub(super) fn finish(self) -> (Vec<Damage>, Vec<Event>) {
+        let mut mailboxes: Vec<&MailboxRow> = self.mailboxes.into_values().collect();
         mailboxes.sort_by_key(|row| row.id);
-        let mut records: Vec<(Rc<str>, u32)> = self.records.into_keys().collect();
-        records.sort();
-        let mailboxes = mailboxes.into_iter().map(|row| Finding::Mailbox {
-            chunk,
-            uniqueid: row.uniqueid,
-            mboxname: row.mboxname,
+        let records = self.records.into_values().flat_map(HashMap::into_values);
+        let mut records: Vec<&Record> = records.filter_map(|rows| rows.first().copied()).collect();
+        records.sort_by_key(|row| (row.mailbox.uniqueid.as_str(), row.uid));
+        let mailboxes = mailboxes.into_iter().map(|row| Damage::Mailbox {
+            mailbox: Arc::new(MailboxName {
+                uniqueid: row.uniqueid.clone(),
+                mboxname: row.mboxname.clone(),
+            }),
         });
-        let records = records.into_iter().map(|(uniqueid, uid)| Finding::Record {
-            chunk,
-            uniqueid: uniqueid.to_string(),
-            uid,
+        let records = records.into_iter().map(|row| {
+            let place = Place {
+                mailbox: Arc::clone(&row.mailbox),
+                uid: row.uid,
+            };
+            let guid = row.guid;
+            Damage::Record { place, guid }
         });
-        mailboxes.chain(records).collect()
+        (mailboxes.chain(records).collect(), self.events)
     }
 }
 
@@ -105,120 +121,4 @@ fn same_mailbox(row: &MailboxRow, header: &KvList) -> bool {
         && number("XCONVMODSEQ") == row.xconvmodseq
         && number("SYNC_CRC") == u64::from(row.sync_crc)
         && number("SYNC_CRC_ANNOT") == u64::from(row.sync_crc_annot)
-}
-
-/// Names of mailboxes while the lines after their MAILBOX line pass by.
-#[derive(Default)]
-pub(super) struct Names(HashMap<Rc<str>, Named>);
-
-struct Named {
-    chunk: i64,
-    id: i64,
-    /// What the lines make of it; several for a deleted mailbox, whose rows C renames together
-    /// with a living one of the same name, and we do not.
-    now: Vec<Name>,
-    index: Name,
-    deleted: bool,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct Name {
-    mboxname: String,
-    partition: String,
-    uidvalidity: u32,
-}
-
-impl Names {
-    /// The MAILBOX line that the row was made of has passed.
-    fn said(
-        &mut self,
-        chunk: i64,
-        uniqueid: &Rc<str>,
-        row: &MailboxRow,
-        update: &MailboxUpdate<'_>,
-    ) {
-        let index = Name {
-            mboxname: row.mboxname.clone(),
-            partition: row.partition.clone().unwrap_or_default(),
-            uidvalidity: row.uidvalidity,
-        };
-        let deleted = row.deleted.is_some();
-        let named = Named {
-            chunk,
-            id: row.id,
-            now: vec![Name::of(update)],
-            index,
-            deleted,
-        };
-        self.0.insert(Rc::clone(uniqueid), named);
-    }
-
-    /// Another MAILBOX line of the same chunk.
-    fn said_again(&mut self, chunk: i64, uniqueid: &str, update: &MailboxUpdate<'_>) {
-        if let Some(named) = self
-            .0
-            .get_mut(uniqueid)
-            .filter(|named| named.chunk == chunk)
-        {
-            named.now = vec![Name::of(update)];
-        }
-    }
-
-    fn rename(&mut self, rename: &Rename) {
-        for named in self.0.values_mut() {
-            let old = named
-                .now
-                .iter()
-                .position(|name| name.mboxname == rename.old.as_str());
-            let Some(at) = old else { continue };
-            let partition = rename
-                .partition
-                .as_ref()
-                .unwrap_or(&named.now[at].partition);
-            let renamed = Name {
-                mboxname: rename.new.as_str().to_owned(),
-                partition: partition.clone(),
-                uidvalidity: rename.uidvalidity,
-            };
-            if !named.deleted {
-                named.now.clear();
-            }
-            if !named.now.contains(&renamed) {
-                named.now.push(renamed);
-            }
-        }
-    }
-
-    /// The mailboxes whose name in the index nothing explains.
-    pub(super) fn finish(self) -> Vec<Finding> {
-        let wrong = self
-            .0
-            .into_iter()
-            .filter(|(_, named)| !named.now.contains(&named.index));
-        let by_row: BTreeMap<(i64, i64), Finding> = wrong
-            .map(|(uniqueid, named)| {
-                let finding = Finding::Mailbox {
-                    chunk: named.chunk,
-                    uniqueid: uniqueid.to_string(),
-                    mboxname: named.index.mboxname,
-                };
-                ((named.chunk, named.id), finding)
-            })
-            .collect();
-        by_row.into_values().collect()
-    }
-}
-
-impl Name {
-    fn of(update: &MailboxUpdate<'_>) -> Name {
-        Name {
-            mboxname: update.mboxname.as_str().to_owned(),
-            partition: update
-                .header
-                .get_str("PARTITION")
-                .unwrap_or_default()
-                .to_owned(),
-            uidvalidity: update.header.get_u32("UIDVALIDITY").unwrap_or(0),
-        }
-    }
 }

@@ -1,10 +1,13 @@
 //! Verification: does the data file hold what the index says? (spec: ondisk 6.2)
 //!
-//! One pass over the file, chunk by chunk: the running SHA-1 of the file, the inflated bytes'
-//! length and SHA-1, every message at the place where the index has it and with the octets its
-//! GUID names, every mailbox and record as the index has them. Nothing is read back and nothing
-//! larger than one MAILBOX line is held, so the cost is one reading of the file (C hashes the
-//! prefix again for each chunk, and loops for ever on a damaged member: spec ondisk 10.7, 10.8).
+//! One pass over the file: the running SHA-1 of the file, the inflated bytes' length and SHA-1, every
+//! message at the place where the index has it and with the octets its GUID names, every mailbox and
+//! record as the index has them. Nothing is read back and nothing larger than one MAILBOX line is
+//! held, so the cost is one reading of the file (C hashes the prefix again for each chunk, and loops
+//! for ever on a damaged member: spec ondisk 10.7, 10.8).
+//!
+//! Chunks are inspected side by side ([`team`]) while the file's SHA-1 runs through it; what needs the
+//! chunk before it is done in their order, so what is found does not depend on the number of threads.
 //!
 //! Left out: sieve scripts, and bytes that no chunk covers (they count for the file's SHA-1 only).
 //! What is found comes out as values; the texts stand in `tools`.
@@ -12,24 +15,28 @@
 mod content;
 mod expected;
 mod finding;
+mod inspect;
 mod links;
+mod names;
+mod team;
 
+use std::cell::OnceCell;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-
-use sha1::{Digest, Sha1};
+use std::sync::atomic::AtomicBool;
+use std::thread;
 
 use super::error::Result;
 use super::hash::FileHash;
-use super::index::{ChunkRow, Index};
-use super::member::{MemberEnd, MemberReader, hex};
+use super::index::ChunkRow;
 use super::{Backup, StoreError};
-use content::Content;
-use expected::Expected;
-pub use finding::{Finding, Stage};
-use links::Names;
+use expected::{Expected, Places};
+pub use finding::{Damage, Finding, MailboxName, Message, Place, Stage};
+use inspect::{Inspected, Source};
+use names::Names;
+use team::{Job, Stop, Team};
 
 /// How much to verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +52,8 @@ pub enum Level {
 pub struct ChunkReport {
     /// Its id in the index.
     pub chunk: i64,
+    /// Where it starts in the data file.
+    pub offset: u64,
     /// In the order of [`Stage`], and within one in the order of the index.
     pub findings: Vec<Finding>,
 }
@@ -60,204 +69,150 @@ pub struct ChunkReport {
 pub fn verify(
     backup: &Backup,
     level: Level,
+    report: impl FnMut(ChunkReport) -> ControlFlow<()>,
+) -> Result<Vec<Finding>> {
+    verify_with(None, backup, level, report)
+}
+
+/// As [`verify`], by so many threads beside this one.
+fn verify_with(
+    threads: Option<usize>,
+    backup: &Backup,
+    level: Level,
     mut report: impl FnMut(ChunkReport) -> ControlFlow<()>,
 ) -> Result<Vec<Finding>> {
     let index = backup.index();
-    let pass = Pass::new(backup);
-    match level {
-        Level::Quick => pass.quick(index, report),
-        Level::Full => pass.full(index, &mut report),
-    }
-    .map_err(|error| match error {
-        Failure::Store(error) => error,
-        Failure::Io(source) => StoreError::Io {
-            path: backup.path().to_owned(),
-            source,
-        },
-    })
+    let last = index.last_chunk()?;
+    let expected = match level {
+        Level::Quick => Expected::default(),
+        Level::Full => Expected::load(index)?,
+    };
+    let full = expected
+        .chunks
+        .iter()
+        .map(|(chunk, rows)| (chunk, Some(rows)));
+    let jobs: Vec<Job<'_>> = match level {
+        Level::Quick => last.iter().map(|chunk| (chunk, None)).collect(),
+        Level::Full => full.collect(),
+    };
+    let (file, length) = (backup.file(), backup.file_len());
+    let stop = AtomicBool::new(false);
+    let source = Source {
+        file: &file,
+        length,
+        stop: &stop,
+    };
+    let threads = threads.unwrap_or_else(|| team::size(length, jobs.len()));
+    let done = thread::scope(|scope| {
+        // However this ends, the threads end too.
+        let _stop = Stop(&stop);
+        let team = Team::start(threads, scope, source, &jobs)?;
+        Pass::new(&file, length, &expected).run(&team, &jobs, &mut report)
+    });
+    done.map_err(StoreError::io(backup.path()))
 }
 
-/// Why a pass cannot go on.
-enum Failure {
-    Store(StoreError),
-    Io(io::Error),
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Failure {
-        Failure::Store(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure::Io(error)
-    }
-}
-
-/// The way through the file.
-struct Pass {
-    file: Arc<File>,
+/// The way through the file, in its order.
+struct Pass<'a> {
+    file: &'a Arc<File>,
     length: u64,
     hash: FileHash,
     /// The last comparison of the file's SHA-1 failed; that the following fail too is no news.
     hash_differs: bool,
     /// Where the chunk before ends.
     end: u64,
-    buffer: Vec<u8>,
+    names: Names,
+    expected: &'a Expected,
+    /// Made when the first message turns out damaged.
+    places: OnceCell<Places>,
 }
 
-impl Pass {
-    fn new(backup: &Backup) -> Pass {
+impl<'a> Pass<'a> {
+    fn new(file: &'a Arc<File>, length: u64, expected: &'a Expected) -> Pass<'a> {
         Pass {
-            file: backup.file(),
-            length: backup.file_len(),
+            file,
+            length,
             hash: FileHash::default(),
             hash_differs: false,
             end: 0,
-            buffer: vec![0; 64 * 1024],
+            names: Names::default(),
+            expected,
+            places: OnceCell::new(),
         }
     }
 
-    fn quick(
+    fn run(
         mut self,
-        index: &Index,
-        mut report: impl FnMut(ChunkReport) -> ControlFlow<()>,
-    ) -> std::result::Result<Vec<Finding>, Failure> {
-        if let Some(chunk) = index.last_chunk()? {
-            let mut findings = Vec::new();
-            self.checksums(&chunk, &mut findings, &mut |_| {})?;
-            let _ = report(ChunkReport {
+        team: &Team<'_>,
+        jobs: &[Job<'_>],
+        report: &mut dyn FnMut(ChunkReport) -> ControlFlow<()>,
+    ) -> io::Result<Vec<Finding>> {
+        for (number, job) in jobs.iter().enumerate() {
+            let chunk = job.0;
+            let damage = match chunk.offset < self.end {
+                // Whatever stands there, it is not this chunk.
+                true => {
+                    let _ = team.result(number, job);
+                    let mut damage = vec![Damage::Overlap];
+                    damage.extend(inspect::unread(job.1));
+                    damage
+                }
+                false => {
+                    let mut damage = self.file_checksum(chunk)?;
+                    damage.extend(self.take(chunk, team.result(number, job)?));
+                    damage
+                }
+            };
+            let report_now = ChunkReport {
                 chunk: chunk.id,
-                findings,
-            });
-        }
-        Ok(Vec::new())
-    }
-
-    fn full(
-        mut self,
-        index: &Index,
-        report: &mut impl FnMut(ChunkReport) -> ControlFlow<()>,
-    ) -> std::result::Result<Vec<Finding>, Failure> {
-        let mut expected = Expected::load(index)?;
-        let mut names = Names::default();
-        for chunk in index.chunks()? {
-            let mut findings = Vec::new();
-            let mut content = Content::new(&chunk, expected.take(chunk.id), &mut names);
-            let readable =
-                self.checksums(&chunk, &mut findings, &mut |bytes| content.take(bytes))?;
-            content.finish(readable, &mut findings);
-            findings.sort_by_key(Finding::stage);
-            if report(ChunkReport {
-                chunk: chunk.id,
-                findings,
-            })
-            .is_break()
-            {
+                offset: chunk.offset,
+                findings: self.findings(chunk, damage),
+            };
+            if report(report_now).is_break() {
                 return Ok(Vec::new());
             }
         }
-        let mut findings = names.finish();
-        findings.extend(expected.left_over());
+        let mut findings = self.names.finish();
+        findings.extend(self.expected.strays());
         Ok(findings)
     }
 
-    /// Compares what the chunk's row says with the file, and shows the inflated bytes to `take`.
-    /// Returns whether the member could be inflated to its end.
-    fn checksums(
-        &mut self,
-        chunk: &ChunkRow,
-        findings: &mut Vec<Finding>,
-        take: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<bool> {
-        if chunk.offset < self.end {
-            findings.push(Finding::Overlap {
-                chunk: chunk.id,
-                offset: chunk.offset,
-            });
-            return Ok(false);
-        }
+    fn file_checksum(&mut self, chunk: &ChunkRow) -> io::Result<Vec<Damage>> {
         // A file that ends too early has no such prefix: hash what there is, and differ.
         self.hash
-            .read_to(&self.file, chunk.offset.min(self.length))?;
+            .read_to(self.file, chunk.offset.min(self.length))?;
         let disk = self.hash.hex();
         let differs = disk != chunk.file_sha1;
-        if differs && !self.hash_differs {
-            let index = chunk.file_sha1.clone();
-            findings.push(Finding::FileChecksum {
-                chunk: chunk.id,
-                disk,
-                index,
-            });
-        }
-        self.hash_differs = differs;
-        self.data(chunk, findings, take)
+        let known = std::mem::replace(&mut self.hash_differs, differs);
+        let index = chunk.file_sha1.clone();
+        let news = differs && !known;
+        Ok(news
+            .then_some(Damage::FileChecksum { disk, index })
+            .into_iter()
+            .collect())
     }
 
-    fn data(
-        &mut self,
-        chunk: &ChunkRow,
-        findings: &mut Vec<Finding>,
-        take: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<bool> {
-        let mut sha1 = Sha1::new();
-        let mut produced = 0;
-        let end = match self.inflate(chunk.offset, &mut |bytes| {
-            sha1.update(bytes);
-            produced += bytes.len() as u64;
-            take(bytes);
-        }) {
-            Ok(end) => end,
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                findings.push(Finding::Unreadable {
-                    chunk: chunk.id,
-                    offset: chunk.offset,
-                    byte: produced,
-                    reason: e.to_string(),
-                });
-                return Ok(false);
+    fn take(&mut self, chunk: &ChunkRow, inspected: Inspected) -> Vec<Damage> {
+        self.names.follow(chunk, inspected.events);
+        self.end = inspected.end.unwrap_or(self.end);
+        inspected.damage
+    }
+
+    fn findings(&self, chunk: &ChunkRow, damage: Vec<Damage>) -> Vec<Finding> {
+        let finding = |mut damage: Damage| {
+            if let Some(message) = damage.message_mut() {
+                let places = self.places.get_or_init(|| self.expected.places());
+                message.places = places.get(&message.guid).cloned().unwrap_or_default();
             }
-            Err(e) => return Err(e),
+            Finding {
+                chunk: chunk.id,
+                offset: Some(chunk.offset),
+                damage,
+            }
         };
-        let length = chunk.length.unwrap_or(0);
-        if produced != length {
-            findings.push(Finding::DataLength {
-                chunk: chunk.id,
-                disk: produced,
-                index: length,
-            });
-        } else if let MemberEnd::Truncated = end {
-            findings.push(Finding::Unreadable {
-                chunk: chunk.id,
-                offset: chunk.offset,
-                byte: produced,
-                reason: "the file ends before the gzip trailer".to_owned(),
-            });
-        }
-        let disk = hex(&sha1.finalize());
-        let index = chunk.data_sha1.clone().unwrap_or_default();
-        if disk != index {
-            findings.push(Finding::DataChecksum {
-                chunk: chunk.id,
-                disk,
-                index,
-            });
-        }
-        if let MemberEnd::Complete(end) = end {
-            self.end = end;
-        }
-        Ok(matches!(end, MemberEnd::Complete(_)))
-    }
-
-    fn inflate(&mut self, offset: u64, take: &mut dyn FnMut(&[u8])) -> io::Result<MemberEnd> {
-        let mut member = MemberReader::open(Arc::clone(&self.file), offset, self.length)?;
-        loop {
-            match member.read(&mut self.buffer)? {
-                0 => return Ok(member.end().unwrap_or(MemberEnd::Truncated)),
-                n => take(&self.buffer[..n]),
-            }
-        }
+        let mut findings: Vec<Finding> = damage.into_iter().map(finding).collect();
+        findings.sort_by_key(Finding::stage);
+        findings
     }
 }
 

@@ -49,16 +49,20 @@ impl Copy {
     fn findings_in(&self, data: &[u8], level: Level) -> Vec<Finding> {
         let path = self.dir.path().join("x");
         fs::write(&path, data).unwrap();
-        let backup = Backup::open(&path, Lock::None).unwrap();
-        let mut all = Vec::new();
-        let late = verify(&backup, level, |report| {
-            all.extend(report.findings);
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-        all.extend(late);
-        all
+        findings_by(0, &Backup::open(&path, Lock::None).unwrap(), level)
     }
+}
+
+/// What so many threads beside this one find.
+fn findings_by(threads: usize, backup: &Backup, level: Level) -> Vec<Finding> {
+    let mut all = Vec::new();
+    let late = verify_with(Some(threads), backup, level, |report| {
+        all.extend(report.findings);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    all.extend(late);
+    all
 }
 
 #[test]
@@ -111,18 +115,39 @@ fn damage_stays_where_it_is() {
     let mut bent = carol.data.clone();
     bent[2500] ^= 1; // in chunk 3
     let findings = carol.findings_in(&bent, Level::Full);
-    let of_chunk_3 = |finding: &Finding| match finding {
-        Finding::Unreadable { chunk, .. }
-        | Finding::MessageMissing { chunk, .. }
-        | Finding::MessageGuid { chunk, .. }
-        | Finding::Mailbox { chunk, .. }
-        | Finding::Record { chunk, .. } => *chunk == 3,
+    let of_chunk_3 = |finding: &Finding| match finding.damage {
+        Damage::Unreadable { .. }
+        | Damage::MessageMissing { .. }
+        | Damage::MessageGuid { .. }
+        | Damage::Mailbox { .. }
+        | Damage::Record { .. } => finding.chunk == 3,
         // The prefix of chunk 4 is no longer what it was.
-        Finding::FileChecksum { chunk, .. } => *chunk == 4,
+        Damage::FileChecksum { .. } => finding.chunk == 4,
         _ => false,
     };
     assert!(findings.iter().all(of_chunk_3), "{findings:?}");
-    assert!(matches!(findings[0], Finding::Unreadable { .. }));
+    assert!(matches!(findings[0].damage, Damage::Unreadable { .. }));
+    // Nearer to the beginning it costs a message of somebody; whose it is, is known.
+    bent[2150] ^= 1;
+    let findings = carol.findings_in(&bent, Level::Full);
+    let backup = Backup::open(&carol.dir.path().join("x"), Lock::None).unwrap();
+    let messages: Vec<&Message> = findings.iter().filter_map(|f| f.damage.message()).collect();
+    let mut named = 0;
+    for message in messages {
+        let index = backup.index();
+        let mut places = Vec::new();
+        for mailbox in index.mailboxes().unwrap() {
+            let records = index.records(mailbox.id).unwrap();
+            let mine = records.into_iter().filter(|row| row.guid == message.guid);
+            places.extend(mine.map(|row| (mailbox.mboxname.clone(), row.uid)));
+        }
+        places.sort();
+        let told = message.places.iter();
+        let told: Vec<_> = told.map(|p| (p.mailbox.mboxname.clone(), p.uid)).collect();
+        assert_eq!(told, places);
+        named += told.len();
+    }
+    assert!(named > 0);
 }
 
 #[test]
@@ -198,10 +223,95 @@ fn renames_are_followed() {
     let sql = "UPDATE mailbox SET mboxname = 'user.bethany.Sub' \
                WHERE mboxname = 'user.bethany.Renamed'";
     let findings = Copy::of("bethany_sGEZYM").sql(sql).findings(Level::Full);
-    assert!(
-        matches!(findings[..], [Finding::Mailbox { chunk: 3, .. }]),
-        "{findings:?}"
-    );
+    let [
+        Finding {
+            chunk: 3, damage, ..
+        },
+    ] = &findings[..]
+    else {
+        panic!("{findings:?}")
+    };
+    assert!(matches!(damage, Damage::Mailbox { .. }));
+}
+
+/// Bent bytes and lies of the index: any number of threads finds the same in the same order.
+#[test]
+fn side_by_side_is_one_after_the_other() {
+    let mut damaged = 0;
+    let mut compare = |copy: &Copy, what: &str| {
+        let backup = Backup::open(&copy.dir.path().join("x"), Lock::None).unwrap();
+        for level in [Level::Quick, Level::Full] {
+            let alone = findings_by(0, &backup, level);
+            damaged += usize::from(!alone.is_empty());
+            for threads in [1, 2, 3, 7] {
+                let together = findings_by(threads, &backup, level);
+                assert_eq!(together, alone, "{what}, {level:?} by {threads}");
+            }
+        }
+    };
+    for name in ["carol", "bethany_sGEZYM", "craft-orph", "craft-unk"] {
+        let copy = Copy::of(name);
+        let mut random = 88172645463325252_u64;
+        for round in 0..60 {
+            let mut data = copy.data.clone();
+            for _ in 0..round % 4 {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let at = random as usize % data.len();
+                match random >> 60 {
+                    0 => data.truncate(at.max(1)),
+                    1..4 => data[at..].iter_mut().take(300).for_each(|byte| *byte = 0),
+                    _ => data[at] ^= 1 << (random >> 57 & 7),
+                }
+            }
+            fs::write(copy.dir.path().join("x"), data).unwrap();
+            compare(&copy, &format!("{name}, round {round}"));
+        }
+    }
+    for sql in [
+        "UPDATE chunk SET offset = offset - 40 WHERE id = 3",
+        "UPDATE chunk SET offset = offset + 1 WHERE id = 2",
+        "UPDATE chunk SET offset = 999999 WHERE id = 4",
+        "UPDATE chunk SET file_sha1 = '' WHERE id IN (1, 2, 4)",
+        "UPDATE mailbox_message SET last_chunk_id = 9 WHERE id < 3",
+        "UPDATE mailbox SET mboxname = 'user.x' WHERE id > 1",
+        "DELETE FROM chunk WHERE id = 2",
+        "DELETE FROM chunk",
+    ] {
+        let copy = Copy::of("carol").sql(sql);
+        fs::write(copy.dir.path().join("x"), &copy.data).unwrap();
+        compare(&copy, sql);
+    }
+    assert!(damaged > 200, "{damaged}");
+}
+
+/// A large backup stops as soon as a small one.
+#[test]
+fn a_break_stops_the_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x");
+    fs::File::create(&path).unwrap();
+    for n in 0..300 {
+        let mut appender = crate::store::Appender::open(&path, false).unwrap();
+        let line = format!("SUB %(USERID anne MBOXNAME user.anne.{n})");
+        let apply = crate::csync::command::parse_apply(line.as_bytes()).unwrap();
+        appender.append(&apply, 100 + n).unwrap();
+        appender.finish().unwrap();
+    }
+    let backup = Backup::open(&path, Lock::None).unwrap();
+    for (threads, most) in [(1, 1), (2, 5), (5, 299)] {
+        let mut seen = Vec::new();
+        let late = verify_with(Some(threads), &backup, Level::Full, |report| {
+            seen.push(report.chunk);
+            match report.chunk == most {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        assert_eq!(late.unwrap(), []);
+        assert_eq!(seen, (1..=most).collect::<Vec<i64>>());
+    }
 }
 
 #[test]

@@ -6,13 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::options::Options;
 use super::{Outcome, complain, read_lock};
-use crate::store::verify::Level;
 use crate::store::{Backup, StoreError};
 use crate::tools::Site;
 use crate::tools::render::Json;
 use crate::tools::target::Target;
 use crate::tools::terminal::Terminal;
-use crate::tools::verification::{Verification, VerifyError};
+use crate::tools::verification::{VerifyError, quick};
 
 const UNKNOWN: &str = "[unknown]";
 
@@ -58,21 +57,13 @@ fn look(options: &Options, target: &Target) -> Result<Option<Line>, VerifyError>
     let backup = Backup::open(&target.path, read_lock(options))?;
     if !options.no_verify {
         // Nothing but the table goes to standard output, as in C: scripts parse it.
-        quick().run(&backup, &mut io::sink())?;
+        quick(&backup, 0, &mut io::sink())?;
     }
     let line = line(&backup)?;
     let stale = options
         .stale_hours
         .is_none_or(|hours| is_stale(line.end, hours, now()));
     Ok(stale.then_some(line))
-}
-
-fn quick() -> Verification {
-    Verification {
-        level: Level::Quick,
-        verbose: 0,
-        keep_going: false,
-    }
 }
 
 fn line(backup: &Backup) -> Result<Line, StoreError> {

@@ -8,12 +8,11 @@ use std::process::Command;
 
 use super::Outcome;
 use super::options::{Options, WhileLocked};
-use crate::store::verify::Level;
 use crate::store::{Backup, Lock, layout};
 use crate::tools::Site;
 use crate::tools::target::Target;
 use crate::tools::terminal::Terminal;
-use crate::tools::verification::{Verification, VerifyError};
+use crate::tools::verification::{VerifyError, quick};
 
 pub(super) fn one(
     options: &Options,
@@ -68,16 +67,11 @@ fn lock(
         Backup::create(&target.path)?;
     }
     let backup = Backup::open(&target.path, Lock::Exclusive { wait: options.wait })?;
-    let quick = Verification {
-        level: Level::Quick,
-        verbose: 0,
-        keep_going: false,
-    };
     let printed: &mut dyn io::Write = match options.while_locked {
         WhileLocked::Pause => &mut *terminal.out,
         _ => &mut *terminal.err,
     };
-    quick.run(&backup, printed)?;
+    quick(&backup, 0, printed)?;
     Ok(backup)
 }
 

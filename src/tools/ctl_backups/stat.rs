@@ -5,13 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::options::Options;
 use super::{Outcome, complain, read_lock};
-use crate::store::verify::Level;
 use crate::store::{Backup, ChunkRow};
 use crate::tools::Site;
 use crate::tools::render::{Json, percent};
 use crate::tools::target::Target;
 use crate::tools::terminal::Terminal;
-use crate::tools::verification::{Verification, VerifyError};
+use crate::tools::verification::{VerifyError, quick};
 
 const UNKNOWN: &str = "[unknown]";
 
@@ -45,12 +44,7 @@ struct Stat {
 fn look(options: &Options, site: &Site, target: &Target) -> Result<Stat, VerifyError> {
     let backup = Backup::open(&target.path, read_lock(options))?;
     if !options.no_verify {
-        let quick = Verification {
-            level: Level::Quick,
-            verbose: 0,
-            keep_going: false,
-        };
-        quick.run(&backup, &mut io::sink())?;
+        quick(&backup, 0, &mut io::sink())?;
     }
     let index = backup.index();
     Ok(Stat {

@@ -37,12 +37,28 @@ pub(super) fn print(
     target: &Target,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<()> {
+    print_with(command, status, Vec::new(), options, target, terminal)
+}
+
+/// The same; the object also has what is damaged, if anything is.
+pub(super) fn print_with(
+    command: &str,
+    status: &str,
+    damage: Vec<Json>,
+    options: &Options,
+    target: &Target,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<()> {
     if options.json {
         let object = Json::object()
             .with("command", Json::text(command))
             .with("userid", target.userid.as_deref().map(Json::text))
             .with("fname", Json::os_text(target.path.as_os_str()))
-            .with("status", Json::text(status));
+            .with("status", Json::text(status))
+            .with(
+                "damage",
+                (!damage.is_empty()).then_some(Json::Array(damage)),
+            );
         return writeln!(terminal.out, "{object}");
     }
     write!(terminal.out, "{command} ")?;

@@ -5,8 +5,8 @@ use std::io;
 use super::options::Options;
 use super::{Outcome, read_lock, status};
 use crate::store::Backup;
-use crate::store::verify::Level;
 use crate::tools::Site;
+use crate::tools::render::{Json, detail_json, details};
 use crate::tools::target::Target;
 use crate::tools::terminal::Terminal;
 use crate::tools::verification::{Verification, VerifyError};
@@ -17,7 +17,13 @@ pub(super) fn one(
     target: &Target,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Outcome> {
-    let (outcome, status) = match check(options, target, terminal) {
+    let checked = check(options, target, terminal);
+    let damage = match &checked {
+        Err(VerifyError::Findings(_, found)) => found.as_slice(),
+        _ => &[],
+    };
+    let damage: Vec<Json> = details(damage).map(detail_json).collect();
+    let (outcome, status) = match checked {
         Ok(()) => (Outcome::Good, "ok".to_owned()),
         Err(VerifyError::Print(error)) => return Err(error),
         Err(VerifyError::Store(error)) if Outcome::of(&error) == Outcome::Locked => {
@@ -25,7 +31,7 @@ pub(super) fn one(
         }
         Err(error) => (Outcome::Failed, format!("failed ({error})")),
     };
-    status::print("verify", &status, options, target, terminal)?;
+    status::print_with("verify", &status, damage, options, target, terminal)?;
     Ok(outcome)
 }
 
@@ -40,10 +46,11 @@ fn check(
         keep_going,
         ..
     } = *options;
-    Verification {
-        level: Level::Full,
+    let bar = status::progress("verify", target);
+    let verification = Verification {
         verbose,
         keep_going,
-    }
-    .run(&backup, terminal.out)
+        details: !options.json,
+    };
+    verification.run(&backup, terminal.out, &bar)
 }

@@ -22,8 +22,7 @@ use std::io;
 use super::Site;
 use super::target::{Mode, Target, resolve};
 use super::terminal::{Terminal, exit};
-use super::verification::{Verification, VerifyError};
-use crate::store::verify::Level;
+use super::verification::{VerifyError, quick};
 use crate::store::{Backup, Lock, StoreError};
 use crate::types::{MboxName, Namespace};
 use crate::view::ViewError;
@@ -120,17 +119,10 @@ fn execute(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> Resul
         // An index of the past has no sums to compare with.
         0 => Ok(()),
         _ if at.is_some() => Ok(()),
-        verbose => {
-            let quick = Verification {
-                level: Level::Quick,
-                verbose,
-                keep_going: false,
-            };
-            match quick.run(&backup, terminal.out) {
-                Err(VerifyError::Print(error)) => return Err(error.into()),
-                verified => verified,
-            }
-        }
+        verbose => match quick(&backup, verbose, terminal.out) {
+            Err(VerifyError::Print(error)) => return Err(error.into()),
+            verified => verified,
+        },
     };
     let look = Look {
         backup: &backup,

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use crate::store::verify::{ChunkReport, Finding, Level, Stage};
+use crate::store::verify::{ChunkReport, Damage, Finding, Level, Place, Stage};
+use crate::tools::render::Json;
 
 /// Prints the reports of chunks.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,8 @@ pub struct FindingPrinter {
     pub keep_going: bool,
     /// Which steps there are.
     pub level: Level,
+    /// After the findings of a chunk, say whose they are.
+    pub details: bool,
 }
 
 /// The steps that `-v` names, and what they consist of.
@@ -29,6 +32,24 @@ const STEPS: [(&str, &[Stage]); 3] = [
 impl FindingPrinter {
     /// Prints what was done and found in a chunk.
     pub fn print(&self, report: &ChunkReport, out: &mut dyn Write) -> io::Result<()> {
+        self.print_steps(report, out)?;
+        self.print_details(&report.findings, out)
+    }
+
+    /// Prints what was found at the end.
+    pub fn print_late(&self, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}", Long(finding))?;
+        self.print_details(std::slice::from_ref(finding), out)
+    }
+
+    fn print_details(&self, findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
+        if !self.details {
+            return Ok(());
+        }
+        details(findings).try_for_each(|finding| writeln!(out, "{}", Detail(finding)))
+    }
+
+    fn print_steps(&self, report: &ChunkReport, out: &mut dyn Write) -> io::Result<()> {
         let steps = if self.level == Level::Quick {
             &STEPS[..1]
         } else {
@@ -84,117 +105,172 @@ impl FindingPrinter {
 }
 
 /// The line about a finding.
-pub struct Long<'a>(pub &'a Finding);
+struct Long<'a>(&'a Finding);
 
 impl fmt::Display for Long<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Finding::Overlap { chunk, offset } => {
-                write!(
-                    f,
-                    "chunk {chunk} at offset {offset} starts inside the chunk before it"
-                )
-            }
-            Finding::FileChecksum { chunk, disk, index } => {
-                write!(
-                    f,
-                    "file checksum mismatch for chunk {chunk}: {disk} on disk, {index} in index"
-                )
-            }
-            Finding::DataLength { chunk, disk, index } => {
-                write!(
-                    f,
-                    "data length mismatch for chunk {chunk}: {disk} on disk,{index} in index"
-                )
-            }
-            Finding::DataChecksum { chunk, disk, index } => {
-                write!(
-                    f,
-                    "data checksum mismatch for chunk {chunk}: {disk} on disk, {index} in index"
-                )
-            }
-            Finding::Unreadable {
-                chunk,
-                offset,
-                byte,
-                reason,
-            }
-            | Finding::Line {
-                chunk,
-                offset,
-                byte,
-                reason,
-            } => write!(
+        let Finding {
+            chunk,
+            offset,
+            damage,
+        } = self.0;
+        let offset = offset.unwrap_or(0);
+        match damage {
+            Damage::Overlap => write!(
+                f,
+                "chunk {chunk} at offset {offset} starts inside the chunk before it"
+            ),
+            Damage::FileChecksum { disk, index } => write!(
+                f,
+                "file checksum mismatch for chunk {chunk}: {disk} on disk, {index} in index"
+            ),
+            Damage::DataLength { disk, index } => write!(
+                f,
+                "data length mismatch for chunk {chunk}: {disk} on disk,{index} in index"
+            ),
+            Damage::DataChecksum { disk, index } => write!(
+                f,
+                "data checksum mismatch for chunk {chunk}: {disk} on disk, {index} in index"
+            ),
+            Damage::Unreadable { byte, reason } | Damage::Line { byte, reason } => write!(
                 f,
                 "error reading chunk {chunk} data at offset {offset}, byte {byte}: {reason}"
             ),
-            Finding::MessageMissing {
-                chunk,
-                message,
-                guid,
-                byte,
-            } => write!(
+            Damage::MessageMissing { message } => write!(
                 f,
-                "message {message} ({guid}) is not in the line at byte {byte} of chunk {chunk}"
+                "message {} ({}) is not in the line at byte {} of chunk {chunk}",
+                message.id, message.guid, message.byte
             ),
-            Finding::MessageGuid { message, .. } => {
-                write!(f, "guid mismatch for message {message}")
+            Damage::MessageGuid { message, .. } => {
+                write!(f, "guid mismatch for message {}", message.id)
             }
-            Finding::MessageSize {
+            Damage::MessageSize {
                 message,
                 disk,
                 index,
-                ..
-            } => {
-                write!(
-                    f,
-                    "size mismatch for message {message}: {disk} on disk, {index} in index"
-                )
-            }
-            Finding::Mailbox {
-                chunk,
-                uniqueid,
-                mboxname,
-            } => {
-                write!(
-                    f,
-                    "chunk {chunk} missing mailbox data for {uniqueid} ({mboxname})"
-                )
-            }
-            Finding::Record {
-                chunk,
-                uniqueid,
-                uid,
-            } => {
-                write!(
-                    f,
-                    "chunk {chunk} missing mailbox_message data for {uniqueid} uid {uid}"
-                )
-            }
-            Finding::NoChunk { chunk, rows } => {
-                write!(
-                    f,
-                    "chunk {chunk} is not in the index, but {rows} rows refer to it"
-                )
-            }
+            } => write!(
+                f,
+                "size mismatch for message {}: {disk} on disk, {index} in index",
+                message.id
+            ),
+            Damage::Mailbox { mailbox } => write!(
+                f,
+                "chunk {chunk} missing mailbox data for {} ({})",
+                mailbox.uniqueid, mailbox.mboxname
+            ),
+            Damage::Record { place, .. } => write!(
+                f,
+                "chunk {chunk} missing mailbox_message data for {} uid {}",
+                place.mailbox.uniqueid, place.uid
+            ),
+            Damage::NoChunk { rows } => write!(
+                f,
+                "chunk {chunk} is not in the index, but {rows} rows refer to it"
+            ),
         }
+    }
+}
+
+/// The findings that say what is hit: messages, records, mailboxes; without those, the chunk's
+/// first.
+pub fn details(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    let is_named = |finding: &&Finding| {
+        let damage = &finding.damage;
+        damage.message().is_some()
+            || matches!(damage, Damage::Mailbox { .. } | Damage::Record { .. })
+    };
+    let named = findings.iter().filter(is_named);
+    let only_chunk = named.clone().next().is_none();
+    named.chain(findings.iter().take(usize::from(only_chunk)))
+}
+
+/// Ours beside C's line: chunk, offset, byte, guid, mailbox and UID of what is hit.
+struct Detail<'a>(&'a Finding);
+
+impl fmt::Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let finding = self.0;
+        write!(f, "  damaged: chunk {}", finding.chunk)?;
+        if let Some(offset) = finding.offset {
+            write!(f, " at offset {offset}")?;
+        }
+        match &finding.damage {
+            Damage::Unreadable { byte, .. } | Damage::Line { byte, .. } => {
+                write!(f, ", byte {byte}")
+            }
+            Damage::Mailbox { mailbox } => {
+                write!(f, ": mailbox {} {}", mailbox.mboxname, mailbox.uniqueid)
+            }
+            Damage::Record { place, guid } => {
+                write!(f, ": record of {guid}, ")?;
+                print_place(f, place)
+            }
+            damage => match damage.message() {
+                None => Ok(()),
+                Some(message) => {
+                    write!(f, ", byte {}: message {}", message.byte, message.guid)?;
+                    message.places.iter().try_for_each(|place| {
+                        f.write_str(", ")?;
+                        print_place(f, place)
+                    })
+                }
+            },
+        }
+    }
+}
+
+fn print_place(f: &mut fmt::Formatter<'_>, place: &Place) -> fmt::Result {
+    write!(f, "{} uid {}", place.mailbox.mboxname, place.uid)
+}
+
+/// The same facts as an object.
+pub fn detail_json(finding: &Finding) -> Json {
+    let json = Json::object()
+        .with("reason", Json::text(short(finding)))
+        .with("chunk", Json::int(finding.chunk))
+        .with("offset", finding.offset.map(Json::int));
+    let place = |place: &Place| {
+        Json::object()
+            .with("uniqueid", Json::text(&place.mailbox.uniqueid))
+            .with("mboxname", Json::text(&place.mailbox.mboxname))
+            .with("uid", Json::int(place.uid))
+    };
+    match &finding.damage {
+        Damage::Unreadable { byte, .. } | Damage::Line { byte, .. } => {
+            json.with("byte", Json::int(*byte))
+        }
+        Damage::Mailbox { mailbox } => json
+            .with("uniqueid", Json::text(&mailbox.uniqueid))
+            .with("mboxname", Json::text(&mailbox.mboxname)),
+        Damage::Record { place: at, guid } => json
+            .with("guid", Json::text(guid.to_string()))
+            .with("mailboxes", Json::Array(vec![place(at)])),
+        damage => match damage.message() {
+            None => json,
+            Some(message) => {
+                let places = message.places.iter().map(place).collect();
+                json.with("byte", Json::int(message.byte))
+                    .with("guid", Json::text(message.guid.to_string()))
+                    .with("mailboxes", Json::Array(places))
+            }
+        },
     }
 }
 
 /// What failed, for `failed (…)`.
 pub fn short(finding: &Finding) -> &'static str {
-    match finding {
-        Finding::Overlap { .. } => "overlapping chunks",
-        Finding::FileChecksum { .. } => "file checksum mismatch",
-        Finding::Unreadable { .. } => "unreadable chunk",
-        Finding::DataLength { .. } => "data length mismatch",
-        Finding::DataChecksum { .. } => "data checksum mismatch",
-        Finding::Line { .. } => "unreadable line",
-        Finding::MessageMissing { .. } => "missing message",
-        Finding::MessageGuid { .. } => "guid mismatch",
-        Finding::MessageSize { .. } => "message size mismatch",
-        Finding::Mailbox { .. } => "missing mailbox data",
-        Finding::Record { .. } => "missing mailbox_message data",
-        Finding::NoChunk { .. } => "missing chunk",
+    match &finding.damage {
+        Damage::Overlap => "overlapping chunks",
+        Damage::FileChecksum { .. } => "file checksum mismatch",
+        Damage::Unreadable { .. } => "unreadable chunk",
+        Damage::DataLength { .. } => "data length mismatch",
+        Damage::DataChecksum { .. } => "data checksum mismatch",
+        Damage::Line { .. } => "unreadable line",
+        Damage::MessageMissing { .. } => "missing message",
+        Damage::MessageGuid { .. } => "guid mismatch",
+        Damage::MessageSize { .. } => "message size mismatch",
+        Damage::Mailbox { .. } => "missing mailbox data",
+        Damage::Record { .. } => "missing mailbox_message data",
+        Damage::NoChunk { .. } => "missing chunk",
     }
 }

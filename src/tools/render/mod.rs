@@ -6,7 +6,7 @@ mod local_time;
 pub(crate) mod mbox;
 mod real;
 
-pub use findings::{FindingPrinter, Long, short};
+pub use findings::{FindingPrinter, detail_json, details, short};
 pub use json::Json;
 pub use local_time::LocalTime;
 pub use real::{percent, real};
