@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use cyrusbackup::csync::command::parse_apply;
@@ -11,7 +12,7 @@ use cyrusbackup::store::{Appender, Body, layout};
 use cyrusbackup::types::{BackupKey, Guid};
 
 use crate::corpus::Corpus;
-use crate::rig::Instance;
+use crate::rig::{Cyrus, Instance};
 
 /// 2020-09-13, and an hour between two chunks.
 const START: i64 = 1_600_000_000;
@@ -26,7 +27,42 @@ pub struct Made {
     pub length: u64,
 }
 
-/// Writes one into the instance's partition, not known to its backups.db.
+/// Backups that were made before, by what they were made of: a large one takes minutes, and several groups want it.
+pub struct Shelf {
+    instance: Instance,
+    made: std::cell::RefCell<std::collections::HashMap<(usize, usize), Rc<Made>>>,
+}
+
+impl Shelf {
+    /// An empty one.
+    pub fn new(cyrus: Cyrus) -> Shelf {
+        let options = "backuppartition-default: @B@/part\nbackup_retention: 0\n";
+        Shelf {
+            instance: Instance::new(cyrus, "shelf", options),
+            made: Default::default(),
+        }
+    }
+
+    /// Where the backups lie: its imapd.conf is the tools'.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// The backup of so many chunks; whoever changes it, takes a [`copy`].
+    pub fn get(&self, chunks: usize, per_chunk: usize) -> Result<Rc<Made>> {
+        if let Some(made) = self.made.borrow().get(&(chunks, per_chunk)) {
+            return Ok(made.clone());
+        }
+        let user = format!("u{chunks}x{per_chunk}");
+        let made = Rc::new(make(&self.instance, 1, &user, chunks, per_chunk)?);
+        let known = &mut self.made.borrow_mut();
+        known.insert((chunks, per_chunk), made.clone());
+        Ok(made)
+    }
+}
+
+/// Writes one into the instance's partition, not known to its backups.db. It is made in memory: thousands of commits
+/// that nobody measures would each wait for the disk.
 pub fn make(
     instance: &Instance,
     seed: u64,
@@ -35,7 +71,14 @@ pub fn make(
     per_chunk: usize,
 ) -> Result<Made> {
     let key = BackupKey::from_userid(user)?;
-    let (_, path) = layout::create_data_file(&instance.dir().join("part"), &key, false)?;
+    let (_, place) = layout::create_data_file(&instance.dir().join("part"), &key, false)?;
+    let memory = Path::new("/dev/shm");
+    let quick = match memory.is_dir() {
+        true => tempfile::tempdir_in(memory)?,
+        false => tempfile::tempdir()?,
+    };
+    let path = quick.path().join("made");
+    std::fs::File::create(&path)?;
     let mut corpus = Corpus::new(seed);
     let mut guids = Vec::new();
     for chunk in 0..chunks {
@@ -52,13 +95,17 @@ pub fn make(
         appender.finish()?;
         guids.extend(octets.iter().map(|body| body.file.guid));
     }
-    let directory = path.parent().context("a directory")?;
-    for place in [directory, &path, &layout::index(&path)] {
-        instance.give_to_cyrus(place);
-    }
     let length = path.metadata()?.len();
+    for (from, to) in [
+        (path.clone(), place.clone()),
+        (layout::index(&path), layout::index(&place)),
+    ] {
+        std::fs::copy(&from, &to).with_context(|| to.display().to_string())?;
+        instance.give_to_cyrus(&to);
+    }
+    instance.give_to_cyrus(place.parent().context("a directory")?);
     Ok(Made {
-        path,
+        path: place,
         guids,
         length,
     })

@@ -47,9 +47,9 @@ struct Arguments {
     /// Pairs of runs for each row.
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// No further pair begins after so many seconds for one row.
-    #[arg(long, default_value_t = 600)]
-    seconds: u64,
+    /// No further pair begins after so many seconds for one row: 600, or 6 of a small run.
+    #[arg(long)]
+    seconds: Option<u64>,
     /// Where the figures go as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -68,7 +68,6 @@ pub enum Size {
 }
 
 /// What every group of rows is given.
-#[derive(Clone, Copy)]
 pub struct Bench {
     /// The rival.
     pub cyrus: Cyrus,
@@ -76,6 +75,8 @@ pub struct Bench {
     pub size: Size,
     /// How often.
     pub patience: Patience,
+    /// Backups that several groups read.
+    pub shelf: backup::Shelf,
 }
 
 impl Bench {
@@ -99,12 +100,16 @@ fn main() -> Result<()> {
     unsafe { std::env::set_var("RIG_DIR", &dir) };
     let patience = Patience {
         runs: arguments.runs.max(1),
-        at_most: Duration::from_secs(arguments.seconds),
+        at_most: Duration::from_secs(arguments.seconds.unwrap_or(match arguments.size {
+            Size::Small => 6,
+            Size::Full => 600,
+        })),
     };
     let bench = Bench {
         cyrus,
         size: arguments.size,
         patience,
+        shelf: backup::Shelf::new(cyrus),
     };
     let mut rows = Vec::new();
     for (name, group) in rows::GROUPS {

@@ -11,8 +11,14 @@ use std::path::PathBuf;
 use cyrusbackup::csync::command::parse_apply;
 use cyrusbackup::csync::dlist::{FileRef, Literal, Parser};
 use cyrusbackup::csync::fragment::{Fragment, Fragmenter, Limits};
+use cyrusbackup::select::Clock;
 use cyrusbackup::store::{Appender, Backup, Body, Lock};
-use cyrusbackup::types::Guid;
+use cyrusbackup::types::{Guid, Namespace};
+use cyrusbackup::view::inode::{Blocks, ROOT};
+use cyrusbackup::view::moments::Moments;
+use cyrusbackup::view::open::{self, How, LockMode};
+use cyrusbackup::view::ops::{Ops, Root};
+use cyrusbackup::view::tree::{Shape, Tree, TreeConfig};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 
@@ -130,6 +136,53 @@ fn inflate_random(bencher: Bencher) {
         number = (number + 7919) % bodies.len();
         backup.rest();
         backup.read_message(&Guid::of(&bodies[number].0)).unwrap()
+    });
+}
+
+/// A whole listing with attributes of a folder of so many messages, as the kernel asks for it.
+#[divan::bench(args = [1_000, 10_000, 100_000])]
+fn readdir(bencher: Bencher, messages: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("backup");
+    append(&path, &mailbox_line(messages), &[]);
+    let how = How {
+        lock: LockMode::None,
+        ..How::default()
+    };
+    let config = TreeConfig {
+        key: Some("anne"),
+        namespace: &Namespace::default(),
+        shape: Shape::default(),
+        past: false,
+        parent: ROOT,
+        time: None,
+    };
+    let source = open::open(&path, how, None).unwrap();
+    let tree = Tree::open(source, &config, |_| Some(Blocks::Sole)).unwrap();
+    let clock = Clock {
+        now: 1_700_000_000,
+        zone: jiff::tz::TimeZone::UTC,
+    };
+    let opener = Box::new(move |path: &std::path::Path, at| open::open(path, how, Some(at)));
+    let ops = Ops::new(Root::Sole(tree.into()), Moments::new(clock, opener));
+    let folder = ["mailboxes", "INBOX"]
+        .iter()
+        .fold(ROOT, |at, name| ops.lookup(at, name).unwrap().ino);
+    bencher.counter(ItemsCount::new(messages)).bench_local(|| {
+        let (mut from, mut octets) = (0, 0);
+        // A buffer of the kernel's holds some thirty entries with their attributes.
+        loop {
+            let mut room = 30;
+            ops.readdir(folder, from, |entry| {
+                room -= 1;
+                (from, octets) = (entry.next, octets + entry.attr.size);
+                room > 0
+            })
+            .unwrap();
+            if room == 30 {
+                return octets;
+            }
+        }
     });
 }
 

@@ -41,6 +41,14 @@ impl Recording {
         }
     }
 
+    /// Changes something small for a user: the backup is opened, written to, synced and closed.
+    pub fn of_a_subscription(user: &str) -> Recording {
+        let subscribe = format!("APPLY SUB %(USERID {user} MBOXNAME user.{user}.folder)\r\n");
+        Recording {
+            commands: vec![subscribe.into_bytes(), b"EXIT\r\n".to_vec()],
+        }
+    }
+
     /// Octets of all commands.
     pub fn octets(&self) -> u64 {
         self.commands

@@ -17,6 +17,7 @@ mod copying;
 mod damage;
 mod figures;
 mod history;
+mod kept;
 mod locking;
 mod metadata;
 mod programs;

@@ -1,23 +1,20 @@
-//! What this machine can do at most: one core deflating, inflating, hashing, beside the whole program doing it.
+//! What this machine can do at most: one core inflating, hashing, beside the whole program doing it. Deflating has its
+//! own table, [`super::compression`].
 
-use std::io::Read;
 use std::time::Instant;
 
 use anyhow::Result;
-use flate2::Compression;
-use flate2::read::{GzEncoder, MultiGzDecoder};
+use flate2::read::MultiGzDecoder;
 use sha1::{Digest, Sha1};
 
 use crate::Bench;
-use crate::backup;
-use crate::corpus::Corpus;
 use crate::measure::{Sample, in_turn, run};
 use crate::report::{Row, size};
-use crate::rig::{Instance, our_binary};
+use crate::rig::our_binary;
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
-    let instance = Instance::new(bench.cyrus, "bench", "backuppartition-default: @B@/part\n");
-    let made = backup::make(&instance, 4, "made", bench.pick(200, 2_000), 8)?;
+    let instance = bench.shelf.instance();
+    let made = bench.shelf.get(bench.pick(200, 2_000), 8)?;
     let file = std::fs::read(&made.path)?;
     let what = size(made.length as f64);
     let mut verify = || {
@@ -44,37 +41,7 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
         std::hint::black_box(Sha1::digest(&file));
         Ok(())
     })?;
-    rows.push(deflate(bench)?);
     Ok(rows)
-}
-
-/// Our level beside level 9, for what a better one would cost.
-fn deflate(bench: &Bench) -> Result<Row> {
-    let mut corpus = Corpus::new(5);
-    let mail: Vec<u8> = (0..bench.pick(800, 8_000))
-        .flat_map(|_| corpus.message())
-        .collect();
-    let at = |level| {
-        let mail = &mail;
-        move || {
-            let started = Instant::now();
-            let mut packed = Vec::new();
-            GzEncoder::new(&mail[..], Compression::new(level)).read_to_end(&mut packed)?;
-            let wall = started.elapsed().as_secs_f64();
-            Ok(Sample {
-                wall,
-                disk: Some(packed.len() as f64),
-                ..Sample::default()
-            })
-        }
-    };
-    let samples = in_turn(bench.patience, at(6), at(9))?;
-    Ok(Row::new(
-        format!("deflate {} at level 6", size(mail.len() as f64)),
-        "level 9",
-        None,
-        samples,
-    ))
 }
 
 fn timed(work: impl Fn() -> Result<()>) -> Result<Sample> {

@@ -1,6 +1,8 @@
 //! The rows of the table, in groups that share their data.
 
 mod ceilings;
+mod compression;
+mod growth;
 mod idle;
 mod ingest;
 mod mount;
@@ -17,12 +19,14 @@ use crate::report::Row;
 pub type Group = fn(&Bench) -> Result<Vec<Row>>;
 
 /// By name, in the order of the table.
-pub const GROUPS: [(&str, Group); 7] = [
+pub const GROUPS: [(&str, Group); 9] = [
     ("ingest", ingest::rows),
     ("session", session::rows),
     ("tools", tools::rows),
     ("restore", restore::rows),
     ("mount", mount::rows),
     ("idle", idle::rows),
+    ("growth", growth::rows),
+    ("compression", compression::rows),
     ("ceilings", ceilings::rows),
 ];

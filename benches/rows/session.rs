@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::Bench;
-use crate::backup;
+use crate::backup::Made;
 use crate::measure::{Sample, in_turn};
 use crate::recording::Recording;
 use crate::report::{Row, size};
@@ -25,40 +25,46 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 fn row(bench: &Bench, chunks: usize, wanted: Option<f64>) -> Result<Row> {
-    let mut ours = BackupServer::new(bench.cyrus);
-    let mut theirs = BackupServer::new(bench.cyrus);
-    let made = backup::make(&ours.instance, 3, "made", chunks, 8)?;
-    // C's server makes its own entry in backups.db; then the data comes in under that name.
-    for (server, engine) in [(&mut ours, Engine::C), (&mut theirs, Engine::C)] {
-        let port = server.start(engine);
-        Recording::of_a_look("anne").replay(port)?;
-        server.stop();
-        let path = server.data_file("anne");
-        for (from, to) in [
-            (made.path.clone(), path.clone()),
-            (layout::index(&made.path), layout::index(&path)),
-        ] {
-            std::fs::copy(&from, &to).with_context(|| to.display().to_string())?;
-        }
-    }
-    let ports = (ours.start(Engine::Ours), theirs.start(Engine::C));
+    let made = bench.shelf.get(chunks, 8)?;
+    let ours = serve(bench, Engine::Ours, &made)?;
+    let theirs = serve(bench, Engine::C, &made)?;
     let look = Recording::of_a_look("anne");
-    let sample = |port| {
-        // C lets go of its lock some time after it has said goodbye.
-        std::thread::sleep(Duration::from_millis(100));
-        let wall = look.replay(port)?.as_secs_f64();
-        Ok(Sample {
-            wall,
-            ..Sample::default()
-        })
-    };
-    // The first brings the file into the page cache for both.
-    sample(ports.0)?;
-    sample(ports.1)?;
-    let samples = in_turn(bench.patience, || sample(ports.0), || sample(ports.1))?;
+    let samples = in_turn(bench.patience, || ask(&ours, &look), || ask(&theirs, &look))?;
     let work = format!(
         "session (GET USER, EXIT), backup of {}",
         size(made.length as f64)
     );
     Ok(Row::new(work, "C backupd", wanted, samples))
+}
+
+/// A server on which this is the backup of anne.
+pub fn serve(bench: &Bench, engine: Engine, made: &Made) -> Result<BackupServer> {
+    let mut server = BackupServer::new(bench.cyrus);
+    // C's server makes its own entry in backups.db; then the data comes in under that name.
+    let port = server.start(Engine::C);
+    let look = Recording::of_a_look("anne");
+    look.replay(port)?;
+    server.stop();
+    let path = server.data_file("anne");
+    for (from, to) in [
+        (made.path.clone(), path.clone()),
+        (layout::index(&made.path), layout::index(&path)),
+    ] {
+        std::fs::copy(&from, &to).with_context(|| to.display().to_string())?;
+    }
+    server.start(engine);
+    // The first brings the file into the page cache.
+    ask(&server, &look)?;
+    Ok(server)
+}
+
+/// How long that takes.
+pub fn ask(server: &BackupServer, what: &Recording) -> Result<Sample> {
+    // C lets go of its lock some time after it has said goodbye.
+    std::thread::sleep(Duration::from_millis(100));
+    let wall = what.replay(server.port())?.as_secs_f64();
+    Ok(Sample {
+        wall,
+        ..Sample::default()
+    })
 }

@@ -12,7 +12,7 @@ use crate::measure::{self, Sample, in_turn};
 use crate::report::{Row, size};
 use crate::rig::{Instance, our_binary};
 
-/// Program, arguments with FILE and GUID to be filled in, whether it changes the file, the ratio wanted of a full run.
+/// Program, arguments with FILE and the message to be filled in, whether it changes the file, the ratio wanted of a full run.
 struct Work {
     program: &'static str,
     args: &'static str,
@@ -23,27 +23,23 @@ struct Work {
 }
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
-    let instance = Instance::new(
-        bench.cyrus,
-        "bench",
-        "backuppartition-default: @B@/part\nbackup_retention: 0\n",
-    );
+    let instance = bench.shelf.instance();
     let chunks = bench.pick(200, 2_000);
-    let made = backup::make(&instance, 1, "many", chunks, 8)?;
+    let made = bench.shelf.get(chunks, 8)?;
     let what = format!("{chunks} chunks of {}", size(made.length as f64));
     let mut rows = Vec::new();
     for work in MANY_CHUNKS {
-        rows.push(row(bench, &instance, &made, &work, &what)?);
+        rows.push(row(bench, instance, &made, &work, &what)?);
     }
-    let one = backup::make(&instance, 2, "one", 1, bench.pick(1_600, 16_000))?;
+    let one = bench.shelf.get(1, bench.pick(1_600, 16_000))?;
     let what = format!("one chunk of {}", size(one.length as f64));
     for work in ONE_CHUNK {
-        rows.push(row(bench, &instance, &one, &work, &what)?);
+        rows.push(row(bench, instance, &one, &work, &what)?);
     }
     Ok(rows)
 }
 
-const MANY_CHUNKS: [Work; 8] = [
+const MANY_CHUNKS: [Work; 9] = [
     look("ctl_backups", "list -f FILE", None),
     look("ctl_backups", "stat -f FILE", Some(0.02)),
     look("ctl_backups", "verify -f FILE", Some(0.01)),
@@ -51,10 +47,11 @@ const MANY_CHUNKS: [Work; 8] = [
     change("ctl_backups", "compact -F -f FILE", Some(0.03)),
     look("cyr_backup", "-f FILE list mailboxes", None),
     look("cyr_backup", "-f FILE dump message FIRST", None),
+    look("cyr_backup", "-f FILE dump message RANDOM", None),
     look("cyr_backup", "-f FILE dump message LAST", None),
 ];
 
-const ONE_CHUNK: [Work; 6] = [
+const ONE_CHUNK: [Work; 7] = [
     look("ctl_backups", "stat -f FILE", None),
     Work {
         limit: Some(300),
@@ -63,6 +60,7 @@ const ONE_CHUNK: [Work; 6] = [
     change("ctl_backups", "reindex -f FILE", None),
     change("ctl_backups", "compact -F -f FILE", None),
     look("cyr_backup", "-f FILE dump message FIRST", None),
+    look("cyr_backup", "-f FILE dump message RANDOM", None),
     look("cyr_backup", "-f FILE dump message LAST", Some(0.01)),
 ];
 
@@ -142,6 +140,8 @@ fn arguments(args: &str, path: &Path, made: &Made) -> Result<Vec<String>> {
         "FILE" => path.display().to_string(),
         "FIRST" => first.to_string(),
         "LAST" => last.to_string(),
+        // The same for both sides, and nowhere special.
+        "RANDOM" => made.guids[made.guids.len() * 619 / 1000].to_string(),
         word => word.to_owned(),
     });
     Ok(words.collect())

@@ -79,9 +79,10 @@ impl Csync {
 
     /// Sends a line and reads its answer.
     pub fn command(&mut self, line: impl AsRef<[u8]>) -> Answer {
-        match self.send(line.as_ref()).and_then(|()| self.send(b"\r\n")) {
-            Ok(()) | Err(_) => self.answer(),
-        }
+        // In one piece: a second one would wait for the acknowledgement of the first. If the server closed, it
+        // may have said why.
+        let _ = self.send(&[line.as_ref(), b"\r\n"].concat());
+        self.answer()
     }
 
     /// Sends octets as they are; an error means that the server closed.

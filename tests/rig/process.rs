@@ -1,6 +1,7 @@
 //! Running programs: their output and exit code, within a time limit, and where our own ones are.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -28,12 +29,13 @@ impl Output {
     }
 }
 
-/// Runs a program to its end, or kills it after `limit`.
+/// Runs a program to its end, or kills it after `limit`, with all that it has started: they hold its output open.
 pub fn run(command: &mut Command, limit: Duration) -> Output {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .stderr(Stdio::piped())
+        .process_group(0);
     let mut child = command
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -90,7 +92,8 @@ fn wait(child: &mut Child, limit: Duration) -> Option<i32> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    child.kill().expect("a child to kill");
+    let group = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).expect("a group to kill");
     child.wait().expect("a child to wait for");
     None
 }

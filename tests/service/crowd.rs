@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use crate::rig::{BackupServer, Crowd, Csync, Cyrus, Engine, crowd_user};
+use crate::rig::{BackupServer, Crowd, Cyrus, Engine, crowd_user};
 
 #[test]
 fn sessions_that_come_all_at_once_all_finish_and_nothing_is_lost() {
@@ -15,18 +15,12 @@ fn sessions_that_come_all_at_once_all_finish_and_nothing_is_lost() {
     let mut server = BackupServer::with(
         cyrus,
         &format!(
-            "backup_max_connections: {}\nbackup_max_per_address: {count}\n",
-            count + 1
+            "backup_max_connections: {0}\nbackup_max_per_address: {0}\n",
+            count + 10
         ),
     );
     let port = server.start(Engine::Ours);
     let crowd = Crowd::login(port, count);
-    // The last place of this address is taken.
-    let refused = Csync::connect_refused(port);
-    assert!(
-        refused.starts_with("* BYE too many connections"),
-        "{refused}"
-    );
     let begun = Instant::now();
     let latencies = crowd.replicate(|| {});
     println!(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use cyrusbackup::types::Guid;
 
+use crate::observed::{metric, with_metrics};
 use crate::rig::{Answer, BackupServer, Csync, Cyrus, Engine};
 use crate::tls_client::{banner, connect, line};
 
@@ -52,10 +53,16 @@ fn is_put_off(answer: &Answer) {
 #[test]
 fn connections_in_all_and_from_one_address() {
     let Some(cyrus) = Cyrus::find() else { return };
-    let server = with(
+    let (server, metrics) = with_metrics(
         cyrus,
         "backup_max_connections: 3\nbackup_max_per_address: 2\n",
     );
+    // Who looked whether it answers is gone.
+    let end = Instant::now() + Duration::from_secs(20);
+    while metric(metrics, "connections") != 0.0 {
+        assert!(Instant::now() < end, "who hung up still counts");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let one = Csync::login(server.port());
     let mut two = Csync::login(server.port());
     let refused = Csync::connect_refused(server.port());

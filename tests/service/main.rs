@@ -10,6 +10,7 @@
 mod rig;
 
 mod captures;
+mod cheap;
 mod crowd;
 mod installed;
 mod limits;

@@ -23,7 +23,7 @@ fn ask(port: u16, request: &str) -> String {
 }
 
 /// The value of one line of the page.
-fn metric(port: u16, name: &str) -> f64 {
+pub fn metric(port: u16, name: &str) -> f64 {
     let page = ask(port, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     let line = page.lines().find_map(|line| {
         let rest = line.strip_prefix("cyrusbackup_")?.strip_prefix(name)?;
@@ -33,8 +33,8 @@ fn metric(port: u16, name: &str) -> f64 {
     value.parse().unwrap()
 }
 
-fn with_metrics(cyrus: Cyrus) -> (BackupServer, u16) {
-    let mut server = BackupServer::new(cyrus);
+pub fn with_metrics(cyrus: Cyrus, options: &str) -> (BackupServer, u16) {
+    let mut server = BackupServer::with(cyrus, options);
     let port = free_port();
     server.args = vec!["--metrics".to_owned(), port.to_string()];
     server.start(Engine::Ours);
@@ -44,7 +44,7 @@ fn with_metrics(cyrus: Cyrus) -> (BackupServer, u16) {
 #[test]
 fn metrics_count_what_sync_client_sent() {
     let Some(cyrus) = Cyrus::find() else { return };
-    let (mut server, port) = with_metrics(cyrus);
+    let (mut server, port) = with_metrics(cyrus, "");
     let mut wrong = Csync::connect(server.port());
     assert!(!wrong.authenticate("repl", "wrong").is_ok());
     drop(wrong);
@@ -103,7 +103,7 @@ fn metrics_count_what_sync_client_sent() {
 #[test]
 fn the_metrics_port_answers_one_page_to_everybody_in_bounded_time() {
     let Some(cyrus) = Cyrus::find() else { return };
-    let (server, port) = with_metrics(cyrus);
+    let (server, port) = with_metrics(cyrus, "");
     let status = |request: &str| {
         ask(port, request)
             .lines()

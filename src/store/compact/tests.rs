@@ -237,10 +237,8 @@ fn what_is_remembered_is_what_would_be_found_again() {
                 fs::copy(layout::index(from), layout::index(to)).unwrap();
             };
             copy(&path, &twin);
-            let index = rusqlite::Connection::open(layout::index(&twin)).unwrap();
-            index
-                .execute("DELETE FROM cb_state WHERE key = 'settled'", [])
-                .unwrap();
+            let index = Index::open(&layout::index(&twin)).unwrap();
+            index.set_settled("nothing").unwrap();
             drop(index);
             let horizon = match random.below(4) {
                 0 => 100 + random.below((last - 99).cast_unsigned()) as i64,
