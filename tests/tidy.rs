@@ -23,7 +23,15 @@ const USES: [(&str, &[&str]); 13] = [
     ),
     (
         "restore",
-        &["types", "csync", "csync_client", "store", "select", "tools"],
+        &[
+            "types",
+            "csync",
+            "csync_client",
+            "store",
+            "select",
+            "tools",
+            "view",
+        ],
     ),
 ];
 

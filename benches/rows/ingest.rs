@@ -7,28 +7,37 @@ use anyhow::{Context, Result};
 
 use crate::Bench;
 use crate::corpus::Corpus;
-use crate::measure::{Sample, in_turn};
+use crate::measure::{Patience, Sample, in_turn};
 use crate::processes;
 use crate::recording::Recording;
 use crate::report::{Row, size};
 use crate::rig::{BackupServer, Engine};
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
-    let one = record(1, bench.pick(1_500, 16_000))?;
-    let eight = record(8, bench.pick(200, 2_000))?;
-    [(one, "one connection"), (eight, "8 connections")]
-        .into_iter()
-        .map(|(streams, what)| {
-            let octets: u64 = streams.iter().map(Recording::octets).sum();
-            let work = format!("ingest {}, {what}", size(octets as f64));
-            let side = |engine| {
-                let streams = &streams;
-                move || ingest(bench, engine, streams)
-            };
-            let samples = in_turn(bench.patience, side(Engine::Ours), side(Engine::C))?;
-            Ok(Row::new(work, "C backupd", Some(0.35), samples))
-        })
-        .collect()
+    let mut rows = Vec::new();
+    let mut row = |streams: Vec<Recording>, what: &str, patience| -> Result<()> {
+        let octets: u64 = streams.iter().map(Recording::octets).sum();
+        let work = format!("ingest {}, {what}", size(octets as f64));
+        let side = |engine| {
+            let streams = &streams;
+            move || ingest(bench, engine, streams)
+        };
+        let samples = in_turn(patience, side(Engine::Ours), side(Engine::C))?;
+        rows.push(Row::new(work, "C backupd", Some(0.35), samples));
+        Ok(())
+    };
+    let messages = bench.pick(1_500, 16_000);
+    row(record(1, messages)?, "one connection", bench.patience)?;
+    let messages = bench.pick(200, 2_000);
+    row(record(8, messages)?, "8 connections", bench.patience)?;
+    if bench.pick(false, true) {
+        let once = Patience {
+            runs: 1,
+            ..bench.patience
+        };
+        row(record(1, 100_000)?, "a user of 100,000 messages", once)?;
+    }
+    Ok(rows)
 }
 
 fn record(users: usize, messages: usize) -> Result<Vec<Recording>> {

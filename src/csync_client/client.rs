@@ -252,10 +252,7 @@ impl Client {
     fn hung_up(&mut self, doing: &str, error: std::io::Error) -> ClientError {
         match self.plain_line(doing) {
             Ok(line) if !line.is_empty() => closed(doing, &line),
-            _ => ClientError::Io {
-                doing: doing.to_owned(),
-                source: error,
-            },
+            _ => ClientError::io(doing)(error),
         }
     }
 

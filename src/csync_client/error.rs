@@ -1,5 +1,7 @@
 //! What can go wrong between a csync client and its server.
 
+use std::io::{Error, ErrorKind};
+
 use crate::csync::dlist::DlistError;
 use crate::csync::fragment::FragmentError;
 use crate::sasl::SaslError;
@@ -13,7 +15,7 @@ pub enum ClientError {
         /// What was being done.
         doing: String,
         /// The system's word for it.
-        source: std::io::Error,
+        source: Error,
     },
     /// The server ended the connection.
     #[error("{doing}: the server closed the connection{last_words}")]
@@ -79,9 +81,17 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    pub(super) fn io(doing: &str) -> impl FnOnce(std::io::Error) -> ClientError + use<> {
+    pub(super) fn io(doing: &str) -> impl FnOnce(Error) -> ClientError + use<> {
         let doing = doing.to_owned();
-        move |source| ClientError::Io { doing, source }
+        // The system calls an answer that does not come a resource that is temporarily unavailable.
+        let in_words = |error: Error| match error.kind() {
+            ErrorKind::WouldBlock => Error::new(ErrorKind::TimedOut, "no answer in time"),
+            _ => error,
+        };
+        move |source| ClientError::Io {
+            doing,
+            source: in_words(source),
+        }
     }
 
     pub(super) fn malformed(line: &[u8], why: impl ToString) -> ClientError {
@@ -99,5 +109,16 @@ impl ClientError {
     /// The server said no; the connection goes on.
     pub fn is_refusal(&self) -> bool {
         matches!(self, ClientError::Refused { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_called_so() {
+        let error = ClientError::io("the banner")(ErrorKind::WouldBlock.into());
+        assert_eq!(error.to_string(), "the banner: no answer in time");
     }
 }

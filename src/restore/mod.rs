@@ -68,7 +68,7 @@ enum Failure {
     #[error("{0}{hint}", hint = hint(.0))]
     Client(#[from] ClientError),
     #[error(transparent)]
-    File(#[from] files::FileError),
+    File(files::FileError),
     /// Printing failed: nothing more can be said on standard output.
     #[error(transparent)]
     Print(#[from] io::Error),
@@ -83,10 +83,23 @@ impl From<ChoiceError> for Failure {
     }
 }
 
+impl From<files::FileError> for Failure {
+    fn from(error: files::FileError) -> Failure {
+        match error {
+            files::FileError::Store(error) => Failure::Store(error),
+            error => Failure::File(error),
+        }
+    }
+}
+
 /// C's short text, and behind it what C never says.
 fn explain(error: &StoreError) -> String {
     match error {
-        StoreError::Io { .. } | StoreError::Index { .. } | StoreError::Damaged { .. } => {
+        StoreError::Io { .. }
+        | StoreError::Index { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Catalog(_)
+        | StoreError::InvalidFormat { .. } => {
             format!("{error} ({})", error.detail())
         }
         _ => error.to_string(),
@@ -124,8 +137,9 @@ pub fn run(request: &Request, site: &Site, terminal: &mut Terminal<'_>) -> io::R
         Some(file) => match read_objects(file) {
             Ok(objects) => objects,
             Err(error) => {
-                let reason = system_error(&error);
-                writeln!(terminal.err, "fopen {}: {reason}", file.display())?;
+                let reason = format!("fopen {}: {}", file.display(), system_error(&error));
+                tell_json(options, &reason, terminal)?;
+                writeln!(terminal.err, "{reason}")?;
                 return Ok(exit::FAILED);
             }
         },
@@ -142,9 +156,22 @@ pub fn run(request: &Request, site: &Site, terminal: &mut Terminal<'_>) -> io::R
         }
         Err(Failure::Print(error)) => Err(error),
         Err(failure) => {
+            tell_json(options, &failure, terminal)?;
             terminal.complain(&request.backup, failure)?;
             Ok(exit::FAILED)
         }
+    }
+}
+
+/// Who reads JSON finds the reason there, too, when nothing was begun.
+fn tell_json(
+    options: &Options,
+    reason: &impl ToString,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<()> {
+    match options.json {
+        true => writeln!(terminal.out, "{}", show::error_json(reason.to_string())),
+        false => Ok(()),
     }
 }
 
@@ -183,7 +210,10 @@ impl Restore<'_> {
         if self.options.dry_run {
             return self.only_look(&plan, &backup, userid.as_deref(), terminal);
         }
-        let mut summary = Summary::default();
+        let mut summary = Summary {
+            deleted: plan.deleted,
+            ..Summary::default()
+        };
         summary.failed.extend(plan.left_out.iter().cloned());
         let result = match self.options.to_files() {
             true => {
@@ -196,7 +226,7 @@ impl Restore<'_> {
                     quiet,
                     &mut summary,
                 )
-                .map_err(Failure::File)
+                .map_err(Failure::from)
             }
             false => self.to_server(&plan, &backup, userid.as_deref(), &mut summary),
         };
@@ -390,18 +420,24 @@ impl Restore<'_> {
         result: Result<(), Failure>,
         terminal: &mut Terminal<'_>,
     ) -> Result<u8, Failure> {
-        let began = result.is_ok() || summary.messages > 0 || summary.created > 0;
-        if began {
-            match self.options.json {
-                true => writeln!(terminal.out, "{}", summary.json())?,
-                false => summary.print(terminal.out)?,
+        let failure = result.err();
+        let began = failure.is_none() || summary.messages > 0 || summary.created > 0;
+        match self.options.json {
+            true => {
+                let error = failure.as_ref().map(Failure::to_string);
+                writeln!(terminal.out, "{}", summary.json(error))?;
             }
+            false if began => summary.print(terminal.out)?,
+            false => {}
         }
         terminal.out.flush()?;
         for failed in &summary.failed {
             terminal.complain(OsStr::new(&failed.what), &failed.why)?;
         }
-        result?;
+        if let Some(failure) = failure {
+            terminal.complain(&self.request.backup, failure)?;
+            return Ok(exit::FAILED);
+        }
         Ok(code(summary.failed.is_empty()))
     }
 }

@@ -1,6 +1,6 @@
 //! Where a mailbox goes: its own name, the one that `-M` says, or one below `--into`. Pure.
 
-use crate::types::{MboxName, MboxParts, Namespace};
+use crate::types::{MboxName, MboxParts, Namespace, mutf7};
 
 /// How names change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,15 +42,30 @@ impl Destination {
 }
 
 /// A name as it is typed behind `-M` and `--into`. C takes internal names there (`user.anne.New`), whatever the
-/// separator; with a `/` in it, where that is the separator, it is meant as everywhere else.
+/// separator; with a `/` in it, where that is the separator, it is meant as everywhere else. What is no modified UTF-7
+/// is spelled so. `INBOX` is nobody's here, and `user` is no mailbox.
 pub fn destination(text: &str, namespace: &Namespace) -> Option<MboxName> {
-    if text.contains('/') {
-        return MboxName::from_external(text, namespace);
-    }
-    let name = MboxName::new(text).ok()?;
-    let is_empty =
-        parts(text, namespace)?.user.is_none() && parts(text, namespace)?.folders.is_empty();
-    (!is_empty).then_some(name)
+    let name = match text.contains('/') {
+        true => MboxName::from_external(text, namespace)?,
+        false => MboxName::new(text).ok()?,
+    };
+    let parts = name.parts(namespace);
+    let names_something = parts.user.is_some()
+        || match parts.folders.as_slice() {
+            [] => false,
+            [only] if only == "user" => false,
+            [first, ..] => !first.eq_ignore_ascii_case("INBOX"),
+        };
+    let spelled = name.as_str().split('.').map(|part| {
+        let is_spelled = mutf7::decode(part).is_some();
+        if is_spelled {
+            part.to_owned()
+        } else {
+            mutf7::encode(part)
+        }
+    });
+    let spelled = spelled.collect::<Vec<_>>().join(".");
+    MboxName::new(spelled).ok().filter(|_| names_something)
 }
 
 /// The name without the deleted prefix and the time behind it.
@@ -102,6 +117,14 @@ mod tests {
             ("", None),
             ("...", None),
             ("INBOX/x", None),
+            ("INBOX", None),
+            ("inbox.x", None),
+            ("user", None),
+            ("user/", None),
+            ("user/anne/R\u{fc}ck", Some("user.anne.R&APw-ck")),
+            ("user.anne.R\u{fc}ck", Some("user.anne.R&APw-ck")),
+            ("user/anne/R&APw-ck.1", Some("user.anne.R&APw-ck^1")),
+            ("user/anne/R&D", Some("user.anne.R&-D")),
         ] {
             let found = destination(typed, &namespace);
             assert_eq!(found.as_ref().map(MboxName::as_str), name, "{typed}");

@@ -1,7 +1,7 @@
 //! What was asked for: the words of the command line, and which mailboxes and messages of the backup they mean
 //! (spec: ondisk 6.7). Reads the index, and headers where criteria want them; writes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 
 use super::options::Options;
@@ -66,7 +66,7 @@ pub struct Choice {
     /// In the order of the objects.
     pub chosen: Vec<Chosen>,
     /// Deleted mailboxes that `-a` and `-r` leave out.
-    pub deleted: Vec<String>,
+    pub deleted: BTreeSet<String>,
     /// Headers that could not be read: messages that may have been meant.
     pub unsure: Vec<String>,
 }
@@ -107,7 +107,9 @@ pub fn choose(
         mailboxes: backup.index().mailboxes()?,
     };
     let mut choice = Choice::default();
-    let everywhere = options.all_mailboxes || objects.is_empty() && options.selects();
+    // A file that names nothing means nothing.
+    let unnamed = objects.is_empty() && options.input_file.is_none();
+    let everywhere = options.all_mailboxes || unnamed && options.selects();
     if everywhere {
         asker.everything(&mut choice)?;
     }
@@ -133,7 +135,7 @@ impl Asker<'_> {
         let wants_deleted = self.options.keep_deletedprefix || self.options.asks_for_deleted();
         for mailbox in &self.mailboxes {
             match self.is_deleted(mailbox) && !wants_deleted {
-                true => choice.deleted.push(mailbox.mboxname.clone()),
+                true => drop(choice.deleted.insert(mailbox.mboxname.clone())),
                 false => choice.chosen.push(self.whole(mailbox)?),
             }
         }

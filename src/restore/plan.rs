@@ -25,6 +25,8 @@ pub struct Plan {
     pub extras: Vec<super::extras::Extra>,
     /// What cannot be restored, and why.
     pub left_out: Vec<LeftOut>,
+    /// How many deleted mailboxes were not meant, since nobody asked for such.
+    pub deleted: usize,
     /// What C says with `-v`, in its words.
     pub remarks: Vec<String>,
 }
@@ -104,7 +106,10 @@ pub struct Shape<'a> {
 
 /// Makes the plan of what was chosen.
 pub fn plan(choice: Choice, options: &Options, shape: &Shape<'_>) -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        deleted: choice.deleted.len(),
+        ..Plan::default()
+    };
     let left_out = choice.unsure.into_iter().map(|what| LeftOut {
         what,
         why: "it may have been meant".to_owned(),

@@ -204,7 +204,15 @@ impl Run<'_> {
             }
         }
         summary.created = made.len();
-        todo.target.refresh(self.client, &made)
+        todo.target.refresh(self.client, &made)?;
+        let lost = made
+            .into_iter()
+            .filter(|name| todo.target.mailbox(name).is_none());
+        summary.failed.extend(lost.map(|what| LeftOut {
+            what,
+            why: "the target made it, and does not know it under this name".to_owned(),
+        }));
+        Ok(())
     }
 
     /// The most common reason, which the target does not tell.

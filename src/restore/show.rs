@@ -25,6 +25,8 @@ pub struct Summary {
     pub filled: usize,
     /// Mailboxes that should have kept their UIDs and could not.
     pub renumbered: Vec<String>,
+    /// Deleted mailboxes that nobody asked for.
+    pub deleted: usize,
     /// What else was set, counted by kind.
     pub extras: BTreeMap<&'static str, usize>,
     /// What failed, and why.
@@ -56,6 +58,7 @@ impl Summary {
                 "new UIDs: {name}, since it was there with another identity or went on living"
             )?;
         }
+        print_deleted(self.deleted, out)?;
         for (kind, count) in &self.extras {
             writeln!(out, "set: {kind} ({count})")?;
         }
@@ -65,8 +68,8 @@ impl Summary {
         }
     }
 
-    /// As JSON.
-    pub fn json(&self) -> Json {
+    /// As JSON; `error`: why it ended early.
+    pub fn json(&self, error: Option<String>) -> Json {
         let extras = self
             .extras
             .iter()
@@ -85,8 +88,10 @@ impl Summary {
                 "renumbered",
                 Json::Array(self.renumbered.iter().map(Json::text).collect()),
             )
+            .with("deleted_mailboxes_left_out", Json::int(self.deleted))
             .with("set", extras)
             .with("failed", failures(&self.failed))
+            .with("error", error.map(Json::text))
     }
 }
 
@@ -142,6 +147,7 @@ pub fn print_plan(
     for LeftOut { what, why } in &plan.left_out {
         writeln!(out, "not restorable: {what}: {why}")?;
     }
+    print_deleted(plan.deleted, out)?;
     let (count, octets) = plan.size();
     let mailboxes = plan.mailboxes.len();
     writeln!(
@@ -181,8 +187,25 @@ pub fn plan_json(plan: &Plan, compared: &[Compared], namespace: &Namespace) -> J
         .with("mailboxes", Json::Array(mailboxes.collect()))
         .with("extras", Json::Array(extras.collect()))
         .with("not_restorable", failures(&plan.left_out))
+        .with("deleted_mailboxes_left_out", Json::int(plan.deleted))
         .with("messages", Json::int(count))
         .with("bytes", Json::int(octets))
+}
+
+/// They may be just what somebody is looking for.
+fn print_deleted(count: usize, out: &mut dyn Write) -> io::Result<()> {
+    match count {
+        0 => Ok(()),
+        count => writeln!(
+            out,
+            "left out: {count} deleted mailboxes (--deleted brings such, -vv names them)"
+        ),
+    }
+}
+
+/// Instead of a plan or a summary.
+pub fn error_json(error: String) -> Json {
+    Json::object().with("error", Json::text(error))
 }
 
 /// Extras counted by kind.
@@ -266,6 +289,11 @@ mod tests {
         let wanted = "restored: 3 messages (2.0 kB) in 1 mailboxes, 0 of them new\n\
                       left out: 2 messages that are there already\nset: quota (1)\nfailed: 1\n";
         assert_eq!(String::from_utf8(out).unwrap(), wanted);
-        assert!(summary.json().to_string().contains("\"why\": \"refused\""));
+        assert!(
+            summary
+                .json(None)
+                .to_string()
+                .contains("\"why\": \"refused\"")
+        );
     }
 }

@@ -25,7 +25,7 @@ fn documented_and_tested() {
         "whole_files.rs",
     ]
     .map(|name| format!("cli/{name}"));
-    let service = ["security.rs", "starts.rs"].map(|name| format!("service/{name}"));
+    let service = ["observed.rs", "security.rs", "starts.rs"].map(|name| format!("service/{name}"));
     let restore = ["beside_c.rs", "refusals.rs"].map(|name| format!("restore/{name}"));
     for name in tools.iter().chain(&service).chain(&restore) {
         let source = fs::read_to_string(root.join("tests").join(name)).unwrap();

@@ -64,6 +64,12 @@ fn dry_runs_say_what_c_says_and_then_the_plan() {
     // D62: C takes internal names here and nothing else.
     let out = place.ours(&guid.replace("user.x.New", "user/x/New")).out;
     assert!(out.starts_with("user/x/New: 1 messages"), "{out}");
+    // And makes a mailbox of this name, which nobody can open.
+    let nobody_s = guid.replace("user.x.New", "INBOX");
+    assert_eq!(place.c(&nobody_s).code, Some(0));
+    let ours = place.ours(&nobody_s);
+    assert_eq!(ours.err, "carol: \"INBOX\" is no mailbox name\n");
+    assert_eq!(ours.code, Some(75));
 }
 
 #[test]
@@ -114,6 +120,19 @@ fn errors_are_in_words() {
     );
 }
 
+/// D51
+#[test]
+fn a_data_file_without_its_index_says_what_to_do() {
+    let Some(place) = Place::new() else { return };
+    place.write("b/alone", &std::fs::read(place.path("b/carol")).unwrap());
+    differs(&place, "restore -n -f b/alone 127.0.0.1 -a", |c| {
+        let hint = "invalid format (b/alone.index: the index is missing or empty; run \
+                    `ctl_backups reindex`)";
+        let err = c.err.replace("invalid format", hint);
+        Output { err, ..c }
+    });
+}
+
 /// D52
 #[test]
 fn a_missing_file_of_objects_is_a_failure() {
@@ -145,6 +164,13 @@ fn deleted_mailboxes_come_only_when_they_are_asked_for() {
         "restore -n -r -v 127.0.0.1 carol user/carol",
         without_tmp,
     );
+    for line in ["-n -a", "-n -r"] {
+        let object = if line == "-n -r" { " user/carol" } else { "" };
+        let out = place
+            .ours(&format!("restore {line} 127.0.0.1 carol{object}"))
+            .out;
+        assert!(out.contains("left out: 1 deleted mailboxes"), "{out}");
+    }
     like_c(&place, "restore -n -a -D -v 127.0.0.1 carol");
     like_c(&place, "restore -n -v 127.0.0.1 carol user/carol/Tmp");
     let all = place.ours("restore -n --deleted 127.0.0.1 carol");
@@ -212,6 +238,7 @@ fn a_locked_backup_is_waited_for() {
 #[test]
 fn criteria_narrow_what_was_named() {
     let Some(place) = Place::new() else { return };
+    place.write("b/none", b"# no object today\n");
     let all = |line: &str| {
         let out = place.ours(&format!("restore -n {line}")).out;
         let last = out.lines().last().unwrap_or_default().to_owned();
@@ -232,6 +259,11 @@ fn criteria_narrow_what_was_named() {
             "--expunged-until 2000-01-01 127.0.0.1 carol user/carol",
             "in all: 0 messages",
         ),
+        // What names nothing is not what names no objects at all.
+        (
+            "--flag flagged -F b/none 127.0.0.1 carol",
+            "in all: 0 messages",
+        ),
         (
             "--in-mailbox INBOX/Sub 127.0.0.1 carol -a",
             "in all: 2 messages",
@@ -248,4 +280,25 @@ fn the_plan_as_json() {
     let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(plan["messages"], 6);
     assert_eq!(plan["mailboxes"][1]["mailbox"], "user/carol/Sub");
+}
+
+/// D50
+#[test]
+fn json_also_when_it_fails() {
+    let Some(place) = Place::new() else { return };
+    let none = "0".repeat(40);
+    for line in [
+        "-n --json 127.0.0.1 nosuch -a",
+        "-n --json 127.0.0.1 carol user/carol/Nope",
+        "--json -F /nope 127.0.0.1 carol",
+        "--json 127.0.0.1:1 carol -a",
+        "--json --to-maildir /proc/nope -a carol",
+        &format!("--json 127.0.0.1 carol {none}"),
+    ] {
+        let ours = place.ours(&format!("restore {line}"));
+        assert_eq!(ours.code, Some(75), "{line}: {ours:?}");
+        let told: serde_json::Value = serde_json::from_str(&ours.out).expect(line);
+        let error = told["error"].as_str().expect(line);
+        assert!(!error.is_empty() && ours.err.contains(error), "{ours:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! A backup that a backupd wrote, C's or ours, from lines that a test makes up; and what lives in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cyrusbackup::store::{Backup, Lock};
@@ -60,14 +60,14 @@ impl Written {
         copy
     }
 
-    pub fn c(&self, command: &str, path: &PathBuf) -> Output {
+    pub fn c(&self, command: &str, path: &Path) -> Output {
         let path = path.to_str().unwrap();
         self.server
             .c_tool("ctl_backups", &["-w", "-F", command, "-f", path])
     }
 
     #[track_caller]
-    pub fn ours(&self, command: &str, path: &PathBuf) -> Output {
+    pub fn ours(&self, command: &str, path: &Path) -> Output {
         let path = path.to_str().unwrap();
         let args = ["-w", "-F", command, "-f", path];
         self.server.our_tool("ctl_backups", &args).ok(command)
@@ -80,7 +80,7 @@ impl Written {
     }
 }
 
-pub fn state(path: &PathBuf) -> State {
+pub fn state(path: &Path) -> State {
     let backup = Backup::open(path, Lock::Shared { wait: true }).unwrap();
     let mut state = State {
         living: Vec::new(),
@@ -169,7 +169,7 @@ pub fn session(parts: &[&[Vec<u8>]]) -> Vec<Vec<u8>> {
 
 /// After our compact: C calls the file good, and there is nothing left to do.
 #[track_caller]
-pub fn is_done(written: &Written, path: &PathBuf) {
+pub fn is_done(written: &Written, path: &Path) {
     let verified = written.c("verify", path);
     assert_eq!(verified.code, Some(0), "{} {}", verified.out, verified.err);
     let name = path.to_str().unwrap();

@@ -1,7 +1,7 @@
 //! Parts of a backup, each compared with what IMAP had then: one message, a folder, a tree, a deleted folder, what
 //! was expunged, somebody else's folder, a moment in the past.
 
-use crate::rig::{Append, Imap, Mail};
+use crate::rig::{Append, Imap, Mail, Source};
 use crate::world::{World, ask, content};
 
 fn append(imap: &mut Imap, mailbox: &str, bodies: &[Vec<u8>], flags: &str) {
@@ -109,6 +109,15 @@ fn every_part_comes_back_as_it_was() {
     assert_eq!(content(&mut anne, "INBOX/RESTORED/P"), p);
     assert_eq!(content(&mut anne, "INBOX/RESTORED/P/Q"), q);
     assert!(!anne.list().contains(&"INBOX/RESTORED/P/Q/R".to_owned()));
+
+    // Beside, under a name as people write it. The server has these bodies: none is sent again.
+    let said = world.restored(&format!(
+        "--json --into user/anne/Zur\u{fc}ck {server} anne user/anne/P"
+    ));
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let counts = ["restored", "bodies_sent"].map(|key| said[key].as_u64());
+    assert_eq!(counts, [Some(2), Some(0)]);
+    assert_eq!(content(&mut anne, "INBOX/Zur&APw-ck/P"), p);
 
     // The deleted folder, by the name it had.
     world.restored(&format!("{server} anne user/anne/P/Q/R"));
@@ -242,4 +251,75 @@ fn who_is_there_with_another_identity_gets_new_uids_and_it_is_said() {
         content(&mut target.imap("anne"), "INBOX"),
         content(&mut imap, "INBOX")
     );
+}
+
+#[test]
+fn each_thing_that_is_no_message_comes_alone() {
+    let Some(world) = World::new() else { return };
+    let mut mail = Mail::new(7);
+    let mut imap = world.source.add_user("anne");
+    imap.subscribe("INBOX");
+    let mut admin = world.source.admin();
+    admin.set_quota("user/anne", "STORAGE 90000");
+    admin.create("team");
+    admin.set_acl("team", "anyone", "lrswipkxtecdan");
+    append(&mut imap, "team", &[mail.small(), mail.small()], "");
+    imap.select("team");
+    imap.store("1", "+FLAGS.SILENT (\\Seen)");
+    imap.command("UNSELECT");
+    let mut sieve = world.source.sieve("anne");
+    sieve.put("first", "keep;");
+    sieve.activate("first");
+    world.sync(&["-u", "anne"]);
+    world.sync(&["-m", "team"]);
+    let target = world.target(&["anne"]);
+    target.admin().create("user/anne");
+    let server = format!("127.0.0.1:{}", target.sync_port());
+    world.restored(&format!("-U -a {server} %SHARED"));
+
+    let things = [
+        ("--sieve", "sieve script first.script"),
+        ("--subscriptions", "subscription to user.anne"),
+        ("--seen", "seen state of "),
+        ("--quota", "quota of user.anne"),
+    ];
+    let had = beside_messages(&world.source);
+    let mut has = beside_messages(&target);
+    for (place, (option, described)) in things.iter().enumerate() {
+        assert_ne!(has[place], had[place], "{option}");
+        let plan = world.restored(&format!("-n {option} {server} anne"));
+        for (other, text) in things {
+            assert_eq!(plan.contains(text), other == *option, "{option}: {plan}");
+        }
+        assert_eq!(beside_messages(&target), has, "-n {option}");
+        let said = world.restored(&format!("{option} {server} anne"));
+        assert!(said.contains("set: "), "{option}: {described}: {said}");
+        has[place] = had[place].clone();
+        assert_eq!(beside_messages(&target), has, "{option}");
+        let again = world.restored(&format!("{option} {server} anne"));
+        assert!(!again.contains("set: "), "{option}: {again}");
+    }
+}
+
+/// Scripts, subscriptions, what anne saw of the shared mailbox, quota.
+fn beside_messages(server: &Source) -> [Vec<String>; 4] {
+    let mut anne = server.imap("anne");
+    [
+        server.sieve("anne").ask("LISTSCRIPTS"),
+        ask(&mut anne, &["LSUB \"\" \"*\""]),
+        ask(&mut anne, &["STATUS team (UNSEEN)"]),
+        ask(&mut anne, &["GETQUOTAROOT INBOX"])
+            .iter()
+            .map(|line| limit(line))
+            .collect(),
+    ]
+}
+
+/// `* QUOTA user/anne (STORAGE 3 90000)` without what is used of it.
+fn limit(line: &str) -> String {
+    let mut words: Vec<&str> = line.split(' ').collect();
+    if words.len() == 6 {
+        words.remove(4);
+    }
+    words.join(" ")
 }

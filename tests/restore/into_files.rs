@@ -186,6 +186,11 @@ fn an_mbox_and_single_files() {
         .split(|byte| *byte == b'\n')
         .filter(|line| line.starts_with(b"From "));
     assert_eq!(starts.count(), 24);
+    // It may be somebody's mail by now.
+    let again = world.restore(&format!("--to-mbox {} anne user/anne", mbox.display()));
+    assert_eq!(again.code, Some(75), "{again:?}");
+    assert!(again.err.contains("File exists"), "{again:?}");
+    assert!(std::fs::read(&mbox).unwrap() == text);
 
     let eml = out.join("eml");
     world.restored(&format!(
@@ -208,4 +213,72 @@ fn an_mbox_and_single_files() {
         }
         assert_eq!(found, wanted, "{folder}");
     }
+}
+
+/// Names of folders that would be other mail's place, or no name of a file at all.
+#[test]
+fn every_message_has_a_file_of_its_own() {
+    let Some((world, mut imap)) = world() else {
+        return;
+    };
+    let long = format!("INBOX/{}/{}", "L".repeat(200), "M".repeat(150));
+    let folders = ["INBOX/INBOX", "INBOX/A/B/2.eml", &long, "INBOX/Z"];
+    let mut mail = Mail::new(16);
+    for folder in folders {
+        imap.create(folder);
+        let bodies: Vec<Vec<u8>> = (0..3).map(|_| mail.small()).collect();
+        let appends = bodies.iter().map(|body| Append {
+            flags: "",
+            date: None,
+            body,
+        });
+        imap.append(folder, &appends.collect::<Vec<_>>());
+    }
+    world.sync(&["-u", "anne"]);
+    let mut wanted: Vec<String> = FOLDERS
+        .iter()
+        .map(|(folder, _)| *folder)
+        .chain(folders)
+        .flat_map(|folder| imap.bodies(folder))
+        .map(|message| message.guid)
+        .collect();
+    wanted.sort();
+    let out = writable(&world, "out");
+    for form in ["maildir", "eml"] {
+        let dir = out.join(form);
+        let line = format!("--to-{form} {} -a anne", dir.display());
+        let said = world.restored(&line);
+        assert!(said.starts_with("restored: 36 messages"), "{said}");
+        assert_eq!(guids_below(&dir), wanted, "{form}");
+        let said = world.restored(&line);
+        assert!(said.starts_with("restored: 0 messages"), "{said}");
+    }
+
+    // What somebody keeps there under such a name is not written over.
+    let eml = out.join("eml");
+    let own = eml.join("INBOX/1.eml");
+    std::fs::write(&own, "my own words").unwrap();
+    let line = format!("--to-eml {} -a anne", eml.display());
+    let said = world.restored(&line);
+    assert!(said.starts_with("restored: 1 messages"), "{said}");
+    assert_eq!(std::fs::read_to_string(&own).unwrap(), "my own words");
+    assert!(world.restored(&line).starts_with("restored: 0 messages"));
+    std::fs::remove_file(&own).unwrap();
+    assert_eq!(guids_below(&eml), wanted);
+}
+
+/// GUIDs of all mail below a directory.
+fn guids_below(dir: &Path) -> Vec<String> {
+    let mut guids = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            guids.extend(guids_below(&path));
+        } else if !["maildirfolder", "dovecot-keywords"].contains(&name) {
+            guids.push(Guid::of(&std::fs::read(&path).unwrap()).to_string());
+        }
+    }
+    guids.sort();
+    guids
 }

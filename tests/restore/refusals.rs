@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use crate::rig::{Append, Mail, Output};
+use crate::rig::{Append, Mail, Output, PASSWORD, Source};
 use crate::world::{World, assert_unharmed};
 
 struct Refusing {
@@ -104,6 +104,21 @@ fn a_locked_mailbox_is_named_and_the_others_are_done() {
     assert_unharmed(&refusing.file, &refusing.before);
 }
 
+/// `DELETED/user/anne/x`, which no time ends, is such a name for sync_server.
+#[test]
+fn a_mailbox_that_is_made_and_then_unknown_is_a_failure() {
+    let Some(refusing) = Refusing::new() else {
+        return;
+    };
+    let port = serve(b"* OK here\r\nOK none\r\nOK made\r\nOK none\r\nOK bye\r\n");
+    let run = refusing
+        .world
+        .restore(&format!("127.0.0.1:{port} anne user/anne"));
+    assert_eq!(run.code, Some(75), "{run:?}");
+    assert!(run.err.contains("user.anne: the target made it"), "{run:?}");
+    assert_unharmed(&refusing.file, &refusing.before);
+}
+
 /// sync_server itself says it for the first mailbox, and nothing of it is sent.
 #[test]
 fn a_partition_that_the_target_does_not_have() {
@@ -118,6 +133,27 @@ fn a_partition_that_the_target_does_not_have() {
     // It is as alive as before.
     let server = format!("127.0.0.1:{}", target.sync_port());
     refusing.world.restored(&format!("{server} anne user/anne"));
+    assert_eq!(target.imap("anne").messages("INBOX").len(), 20);
+}
+
+/// The backup says `default`; the only partition of this target has another name.
+#[test]
+fn the_partition_of_the_backup_need_not_be_there() {
+    let Some(refusing) = Refusing::new() else {
+        return;
+    };
+    let mut target = Source::prepare(refusing.world.cyrus, "target", 0);
+    target.instance.add_password("anne", PASSWORD);
+    let conf = target.instance.conf();
+    let text = std::fs::read_to_string(&conf).unwrap();
+    let text = text
+        .replace("\npartition-default:", "\npartition-other:")
+        .replace("\ndefaultpartition: default", "\ndefaultpartition: other");
+    assert!(text.contains("\npartition-other:") && text.contains("\ndefaultpartition: other"));
+    std::fs::write(&conf, text).unwrap();
+    target.run(true);
+    let server = format!("127.0.0.1:{}", target.sync_port());
+    refusing.world.restored(&format!("-U -a {server} anne"));
     assert_eq!(target.imap("anne").messages("INBOX").len(), 20);
 }
 

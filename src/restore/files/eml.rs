@@ -1,12 +1,15 @@
-//! A directory for each mailbox, a file `UID.eml` for each message, as the mount shows them.
+//! A directory for each mailbox, a file `UID.eml` for each message, named as in the mount. What is there under such a
+//! name and is something else stays: the message then gets another name.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::place::{component, directory, write_whole};
+use super::place::{directory, write_whole};
 use super::{FileError, Form};
 use crate::restore::plan::Planned;
-use crate::types::{MboxName, Namespace, mutf7};
+use crate::types::{Guid, MboxName, Namespace};
+use crate::view::names;
 
 pub(super) struct Eml {
     root: PathBuf,
@@ -26,15 +29,21 @@ impl Eml {
 
     fn path(&self, mailbox: &str) -> PathBuf {
         let Ok(name) = MboxName::new(mailbox) else {
-            return self.root.join(component(mailbox));
+            return self.root.join(names::folder(mailbox));
         };
         let parts = name.parts(&self.namespace);
-        if parts.folders.is_empty() {
-            return self.root.join("INBOX");
+        let mut path = match parts.folders.split_first() {
+            None => vec!["INBOX".to_owned()],
+            Some((top, below)) => vec![names::top_folder(top)]
+                .into_iter()
+                .chain(below.iter().map(|folder| names::folder(folder)))
+                .collect(),
+        };
+        // A deleted one that keeps its name (-D) is not the living one.
+        if let (Some(time), Some(last)) = (parts.deleted, path.last_mut()) {
+            *last = names::deleted(last, time.into());
         }
-        let readable = |folder: &String| mutf7::decode(folder).unwrap_or_else(|| folder.clone());
-        let folders = parts.folders.iter().map(readable);
-        folders.fold(self.root.clone(), |path, f| path.join(component(&f)))
+        self.root.join(path.iter().collect::<PathBuf>())
     }
 }
 
@@ -43,8 +52,9 @@ impl Form for Eml {
         let path = self.path(mailbox);
         directory(&path)?;
         let is_there = |record: &Planned| {
-            let size = path.join(file_name(record)).metadata().map(|m| m.len());
-            size.is_ok_and(|size| size == record.size)
+            file_names(record)
+                .iter()
+                .any(|name| holds(&path.join(name), &record.guid))
         };
         let there = records.iter().map(is_there).collect();
         self.folders.insert(mailbox.to_owned(), path);
@@ -55,7 +65,11 @@ impl Form for Eml {
         let Some(folder) = self.folders.get(mailbox) else {
             return Ok(());
         };
-        let name = file_name(record);
+        let [usual, other] = file_names(record);
+        let name = match folder.join(&usual).exists() {
+            true => other,
+            false => usual,
+        };
         let temporary = folder.join(format!(".{name}.new"));
         write_whole(&temporary, &folder.join(name), octets, record.internaldate)
     }
@@ -65,8 +79,16 @@ impl Form for Eml {
     }
 }
 
-fn file_name(record: &Planned) -> String {
-    format!("{}.eml", record.uid)
+/// The name of a message, and the one it gets when that is taken.
+fn file_names(record: &Planned) -> [String; 2] {
+    [
+        names::mail(record.uid),
+        names::twin(record.uid, &record.guid),
+    ]
+}
+
+fn holds(path: &Path, guid: &Guid) -> bool {
+    fs::read(path).is_ok_and(|octets| Guid::of(&octets) == *guid)
 }
 
 #[cfg(test)]
@@ -74,15 +96,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_are_readable() {
+    fn folders_are_readable_and_each_is_another() {
         let root = tempfile::tempdir().unwrap();
         let eml = Eml::create(root.path(), &Namespace::default()).unwrap();
         for (mailbox, folder) in [
             ("user.anne", "INBOX"),
+            ("user.anne.INBOX", "%49NBOX"),
+            ("user.anne.A.INBOX", "A/INBOX"),
+            ("user.anne.A.5^eml", "A/5%2Eeml"),
             ("user.anne.A.Entw&APw-rfe", "A/Entw\u{fc}rfe"),
-            ("user.anne.^^", "%2E%2E%"),
+            ("user.anne.^^", "%2E%2E"),
+            ("DELETED.user.anne.T.6B048689", "T@2026-11-23T183137Z"),
         ] {
-            assert_eq!(eml.path(mailbox), root.path().join(folder));
+            assert_eq!(eml.path(mailbox), root.path().join(folder), "{mailbox}");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Maildir++: the INBOX is the directory itself, other folders are `.Name.Sub` beside `cur` (modified UTF-7, as
-//! Courier and Dovecot have it). Flags are letters of the file name, keywords the letters a to z of
+//! Courier and Dovecot have it, and the mount). Flags are letters of the file name, keywords the letters a to z of
 //! `dovecot-keywords`; the file's time is that of arrival. A file's name comes from UID and GUID, so a message
 //! that is there already is known again.
 
@@ -11,6 +11,7 @@ use super::place::{directory, write_whole};
 use super::{FileError, Form};
 use crate::restore::plan::Planned;
 use crate::types::{MboxName, Namespace};
+use crate::view::names;
 
 /// System flags and their letters, in the order that the name must have.
 const LETTERS: [(&str, char); 5] = [
@@ -56,12 +57,7 @@ impl Maildir {
         if folders.is_empty() {
             return self.root.clone();
         }
-        // A dot would be another folder; Cyrus itself writes it as `^` where it separates.
-        let each = folders
-            .iter()
-            .map(|f| f.replace('.', "^").replace('/', "%2F"));
-        self.root
-            .join(format!(".{}", each.collect::<Vec<_>>().join(".")))
+        self.root.join(names::maildir(&folders))
     }
 }
 
@@ -222,7 +218,7 @@ mod tests {
         let maildir = Maildir::create(root.path(), &Namespace::default()).unwrap();
         for (mailbox, folder) in [
             ("user.anne", ""),
-            ("user.anne.A.B^1", ".A.B^1"),
+            ("user.anne.A.B^1", ".A.B%2E1"),
             ("team.dev", ".team.dev"),
         ] {
             assert_eq!(maildir.path(mailbox), root.path().join(folder));

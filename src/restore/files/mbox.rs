@@ -1,8 +1,11 @@
-//! One mbox file of all messages, in the mboxrd form, mailbox after mailbox. The file is written anew each time.
+//! One mbox file of all messages, in the mboxrd form, mailbox after mailbox. It appears when it is complete; one that is
+//! there already may be somebody's mail and stays.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
 
 use super::{FileError, Form};
 use crate::restore::plan::Planned;
@@ -16,6 +19,9 @@ pub(super) struct Mbox {
 
 impl Mbox {
     pub(super) fn create(path: &Path) -> Result<Mbox, FileError> {
+        if path.symlink_metadata().is_ok() {
+            return Err(FileError::at(path)(Errno::EEXIST.into()));
+        }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
         let temporary = path.with_file_name(name);

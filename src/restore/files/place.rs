@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all, with the time of arrival as theirs; names that are safe.
+//! Files that appear whole or not at all, with the time of arrival as theirs.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -30,38 +30,4 @@ pub(super) fn write_whole(
 /// Makes a directory and those above it.
 pub(super) fn directory(path: &Path) -> Result<(), FileError> {
     fs::create_dir_all(path).map_err(FileError::at(path))
-}
-
-/// A folder's name as one component of a path: what would leave it or hide in it is written as in URLs.
-pub(super) fn component(name: &str) -> String {
-    let mut safe = String::new();
-    for c in name.chars() {
-        match c {
-            '/' | '%' => safe.push_str(&format!("%{:02X}", u32::from(c))),
-            c if c.is_control() => safe.push_str(&format!("%{:02X}", u32::from(c))),
-            c => safe.push(c),
-        }
-    }
-    match safe.as_str() {
-        "" | "." | ".." => safe.replace('.', "%2E") + "%",
-        _ => safe,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_name_leaves_its_directory() {
-        for (name, safe) in [
-            ("Sent", "Sent"),
-            ("a/b%", "a%2Fb%25"),
-            ("..", "%2E%2E%"),
-            ("", "%"),
-            ("a\0b", "a%00b"),
-        ] {
-            assert_eq!(component(name), safe);
-        }
-    }
 }

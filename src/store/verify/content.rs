@@ -115,8 +115,7 @@ impl<'a> Content<'a> {
 
     /// Only the first broken line of a chunk is told: the others mostly follow from it.
     fn broken_line(&mut self, byte: u64, reason: String) {
-        self.broken
-            .get_or_insert_with(|| Damage::Line { byte, reason });
+        self.broken.get_or_insert(Damage::Line { byte, reason });
     }
 
     /// The chunk has ended; `readable`: where it should.
