@@ -2,10 +2,12 @@
 //! directory (cold), against C's `cyr_backup dump message`, and against restic and borg mounts of the
 //! same files. Only with `FIGURES=MEGABYTES`; `make figures` builds for it. Needs root to drop caches.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cyrusbackup::store::member::MemberWriter;
 use cyrusbackup::types::Guid;
 
 use crate::support::{Scratch, can_mount, sh};
@@ -205,16 +207,26 @@ fn figures_when_asked_for() {
     sh(Command::new("umount").arg(&place));
 
     if Path::new(C_TOOL).exists() {
-        let mut times: Vec<_> = corpus.guids.iter().step_by(corpus.guids.len() / 10).map(|guid| {
-            let start = Instant::now();
-            let path = corpus.scratch.path();
-            let conf = dir.path().join("imapd.conf");
-            let root = dir.path().display();
-            std::fs::write(&conf, format!("configdirectory: {root}\npartition-default: {root}\nbackuppartition-default: {root}\nbackup_db_path: {root}/backups.db\nadmins: x\ncyrus_user: root\n")).unwrap();
-            let done = Command::new(C_TOOL).arg("-C").arg(conf).arg("-f").arg(path)
-                .args(["dump", "message", &guid.to_string()]).env("CYRUS_USER", "root").output().unwrap();
-            (start.elapsed(), done.stdout.len())
-        }).collect();
+        let mut times: Vec<_> = corpus
+            .guids
+            .iter()
+            .step_by(corpus.guids.len() / 10)
+            .map(|guid| {
+                let start = Instant::now();
+                let path = corpus.scratch.path();
+                let conf = imapd_conf(dir.path());
+                let done = Command::new(C_TOOL)
+                    .arg("-C")
+                    .arg(conf)
+                    .arg("-f")
+                    .arg(path)
+                    .args(["dump", "message", &guid.to_string()])
+                    .env("CYRUS_USER", "root")
+                    .output()
+                    .unwrap();
+                (start.elapsed(), done.stdout.len())
+            })
+            .collect();
         times.sort();
         println!(
             "C dump message: {:.0} ms (median of {}, {} bytes)",
@@ -223,7 +235,88 @@ fn figures_when_asked_for() {
             times[times.len() / 2].1
         );
     }
+    compacted_by_c(&corpus, dir.path(), &place);
     peers(&corpus, dir.path());
+}
+
+/// The same messages as C's compact leaves them: one chunk, one line, no flush in it, and no table of ours in
+/// the index. (C's compact itself takes hours: it inflates a chunk for each message.)
+fn compacted_by_c(corpus: &Corpus, dir: &Path, place: &Path) {
+    let data = dir.join("anne_CCCCCC");
+    write_as_c(corpus, &data);
+    for mount in ["first", "second"] {
+        cold();
+        let spec = format!("file:{}", data.display());
+        sh(Command::new(binary()).arg(spec).arg(place));
+        let inbox = place.join("mailboxes/INBOX");
+        let start = Instant::now();
+        std::fs::read(inbox.join(format!("{}.eml", corpus.uids / 2))).unwrap();
+        let first = start.elapsed();
+        let (p50, p99) = random(&inbox, corpus.uids, 300);
+        println!(
+            "C-compacted, {mount} mount: first message {:.0} ms, then p50 {:.2} ms p99 {:.2} ms",
+            first.as_secs_f64() * 1e3,
+            p50.as_secs_f64() * 1e3,
+            p99.as_secs_f64() * 1e3
+        );
+        sh(Command::new("umount").arg(place));
+    }
+    let size = |name: &str| dir.join(name).metadata().map_or(0, |meta| meta.len() >> 20);
+    println!(
+        "C-compacted: {} MB, {} MB of it kept beside",
+        size("anne_CCCCCC"),
+        size("anne_CCCCCC.seek")
+    );
+}
+
+fn write_as_c(corpus: &Corpus, data: &Path) {
+    let mut writer = MemberWriter::new();
+    let mut file = std::fs::File::create(data).unwrap();
+    let mut put = |bytes: &[u8]| {
+        writer.write(bytes).unwrap();
+        file.write_all(&writer.take()).unwrap();
+    };
+    put(b"# cyrus backup: chunk start\r\n1700000000 APPLY MESSAGE (");
+    let mut records = Vec::new();
+    for (uid, guid) in (1..).zip(&corpus.guids) {
+        let octets =
+            std::fs::read(corpus.files.join(format!("mailboxes/INBOX/{uid}.eml"))).unwrap();
+        let size = octets.len();
+        put(format!("%{{default {guid} {size}}}\r\n").as_bytes());
+        put(&octets);
+        put(if uid < corpus.uids { b" " } else { b")\r\n" });
+        records.push(format!(
+            "%(UID {uid} MODSEQ {uid} LAST_UPDATED 1700000000 FLAGS () INTERNALDATE 1600000000 SIZE {size} GUID {guid})"
+        ));
+    }
+    let last = corpus.uids;
+    put(format!(
+        "1700000000 APPLY MAILBOX %(UNIQUEID u1 MBOXNAME user.anne LAST_UID {last} HIGHESTMODSEQ {last} \
+         RECENTUID 0 RECENTTIME 0 LAST_APPENDDATE 0 POP3_LAST_LOGIN 0 UIDVALIDITY 1 PARTITION default \
+         ACL \"anne\tlrs\t\" OPTIONS P RECORD ({}))\r\n",
+        records.join(" ")
+    )
+    .as_bytes());
+    writer.finish().unwrap();
+    file.write_all(&writer.take()).unwrap();
+    sh(Command::new(env!("CARGO_BIN_EXE_ctl_backups"))
+        .arg("-C")
+        .arg(imapd_conf(data.parent().unwrap()))
+        .args(["reindex", "-f"])
+        .arg(data));
+    let index = rusqlite::Connection::open(data.with_file_name("anne_CCCCCC.index")).unwrap();
+    index.execute_batch("DELETE FROM cb_seek").unwrap();
+}
+
+/// For C's tools, which run as root here.
+fn imapd_conf(dir: &Path) -> PathBuf {
+    let (conf, root) = (dir.join("imapd.conf"), dir.display());
+    let text = format!(
+        "configdirectory: {root}\npartition-default: {root}\nbackuppartition-default: {root}\n\
+         backup_db_path: {root}/backups.db\nadmins: x\ncyrus_user: root\n"
+    );
+    std::fs::write(&conf, text).unwrap();
+    conf
 }
 
 fn peers(corpus: &Corpus, dir: &Path) {

@@ -21,7 +21,7 @@ pub struct Options {
     /// SERVER BACKUP OBJECT...
     #[arg(value_name = "WORDS", hide = true)]
     pub words: Vec<OsString>,
-    /// ACL of new mailboxes; empty is the target's default
+    /// ACL of new mailboxes: WHO, tab, RIGHTS, tab, WHO…; empty is the target's default
     #[arg(short = 'A', long, value_name = "ACL", num_args = 0..=1, default_missing_value = "")]
     pub override_acl: Option<String>,
     /// imapd.conf
@@ -147,7 +147,7 @@ pub struct Files {
     /// Maildir++ with flags and dates
     #[arg(long, value_name = "DIR")]
     pub to_maildir: Option<PathBuf>,
-    /// One mbox file (mboxrd)
+    /// One new mbox file (mboxrd)
     #[arg(long, value_name = "FILE")]
     pub to_mbox: Option<PathBuf>,
     /// A directory for each mailbox, a file UID.eml for each message
@@ -384,6 +384,12 @@ impl Options {
         if self.skip_expunged && self.asks_for_expunged() {
             return remark("-X leaves out what --expunged… asks for");
         }
+        let all = self.beyond.all();
+        let acl_alone = all.acl
+            && !(all.sieve || all.subscriptions || all.seen || all.quota || all.annotations);
+        if acl_alone && !named && objects.is_empty() && !self.selects() {
+            return remark("--acl is about mailboxes: name some, or say -a");
+        }
         if self.into.is_some() && self.keep_deletedprefix {
             return remark("-D keeps names, --into changes them");
         }
@@ -394,7 +400,7 @@ impl Options {
             seen,
             quota,
             ..
-        } = self.beyond.all();
+        } = all;
         if moves && (sieve || subscriptions || seen || quota) {
             return remark(
                 "scripts, subscriptions, seen state and quota go to the user they came from: leave out -M and --into",
@@ -497,6 +503,7 @@ mod tests {
         for line in [
             "-X --expunged-since 1d srv anne",
             "--into user.x -D srv anne a",
+            "--acl srv anne",
             "--into user.x --sieve srv anne a",
             "--to-eml d --sieve anne",
         ] {

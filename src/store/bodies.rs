@@ -4,14 +4,15 @@
 //!
 //! A chunk that we wrote has a seek point before each line and short lines, so the line is read and all
 //! of its bodies kept. One that C wrote has none, and its lines can hold a whole mailbox: it is scanned
-//! once, where its bodies and its flushes are is remembered, and after that a reader goes on where the
-//! last one stopped, so taking all bodies in the order of the log inflates the chunk twice and not once
-//! for each.
+//! once ([`table`](super::table)), and the table kept for the next mount
+//! ([`seek_file`](super::seek_file)). After that a reader goes on where the last one stopped, so taking all
+//! bodies in the order of the log inflates the chunk twice and not once for each.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
@@ -19,7 +20,9 @@ use lru::LruCache;
 use super::error::{Result, StoreError};
 use super::index::{MessageRow, SeekPoint};
 use super::member::MemberReader;
-use super::scan::{Flushed, Visitor, scan};
+use super::scan::{Visitor, scan};
+use super::seek_file::SeekFile;
+use super::table::{Start, Table};
 use crate::csync::dlist::FileRef;
 use crate::types::{Guid, GuidHasher};
 
@@ -32,8 +35,10 @@ const IN_HAND: usize = 4;
 const READ_AHEAD: usize = 4 << 20;
 /// What is nearer than this to the start of its chunk is read from there.
 const NEAR: u64 = 256 << 10;
-/// Seek points closer than this are not worth remembering.
-const POINT_BYTES: u64 = 32 << 10;
+/// A line that has this much before the wanted message is no place to start.
+const FAR: u64 = 1 << 20;
+/// Starts with windows that the tables in memory may have together: some 40 MB.
+const WINDOWS: usize = 2048;
 /// Readers that wait for the next question where the last one left them.
 const PARKED: usize = 8;
 /// Locks that keep two threads from inflating one line twice.
@@ -57,28 +62,29 @@ pub struct Bodies {
     /// The file counts as ending here.
     length: u64,
     cache: Mutex<Cache>,
-    tables: Mutex<HashMap<i64, Arc<Table>>>,
+    tables: Mutex<LruCache<i64, Arc<Table>>>,
+    /// Tables that others have made, or that others may use.
+    seek: Mutex<SeekFile>,
+    /// Whether to add to them.
+    remember: AtomicBool,
+    /// Chunks with lines that are too long to start at.
+    long_lines: Mutex<HashSet<i64>>,
     parked: Mutex<Vec<(i64, MemberReader)>>,
     stripes: [Mutex<()>; STRIPES],
-}
-
-/// What one scan of a chunk found.
-#[derive(Default)]
-struct Table {
-    /// Sorted: body, where it starts in the inflated chunk, its size.
-    bodies: Vec<(Guid, u64, u64)>,
-    points: Vec<SeekPoint>,
 }
 
 impl Bodies {
     /// Of a data file that counts as ending at `length`.
     pub(super) fn new(file: Arc<File>, path: &Path, length: u64) -> Bodies {
         Bodies {
+            seek: Mutex::new(SeekFile::beside(path, file.clone(), length)),
             file,
             path: path.to_owned(),
             length,
             cache: Mutex::new(Cache::new(CACHE_BYTES)),
-            tables: Mutex::default(),
+            tables: Mutex::new(LruCache::unbounded()),
+            remember: AtomicBool::new(false),
+            long_lines: Mutex::default(),
             parked: Mutex::default(),
             stripes: Default::default(),
         }
@@ -87,6 +93,12 @@ impl Bodies {
     /// Sets how many bytes of inflated messages are kept.
     pub fn keep(&self, bytes: usize) {
         *lock(&self.cache) = Cache::new(bytes);
+    }
+
+    /// What scanning a chunk has cost is written down beside the data file, for the next one who reads
+    /// it. Only for who holds the backup's lock all the time: no rewrite may come between.
+    pub fn remember(&self) {
+        self.remember.store(true, Ordering::Relaxed);
     }
 
     /// The message, if it is in memory.
@@ -100,7 +112,8 @@ impl Bodies {
     /// [`StoreError::Damaged`] when the bytes are not there any more.
     pub fn read(&self, place: &BodyPlace) -> Result<Arc<[u8]>> {
         let row = &place.row;
-        if place.point.is_none() && row.offset > NEAR {
+        let far = place.point.is_none() && row.offset > NEAR;
+        if far || lock(&self.long_lines).contains(&row.chunk_id) {
             return self.read_by_table(place);
         }
         let _one_inflates = self.stripe(row.chunk_id, row.offset);
@@ -131,11 +144,15 @@ impl Bodies {
         let mut finder = Finder {
             wanted: row.guid,
             found: None,
+            found_at: 0,
             current: None,
             ahead: 0,
             cache: &self.cache,
         };
         let end = scan(&mut reader, &mut finder).map_err(fail)?;
+        if finder.found_at.saturating_sub(row.offset) > FAR {
+            lock(&self.long_lines).insert(row.chunk_id);
+        }
         finder.found.ok_or_else(|| {
             let reason = format!("the message is not in its line ({end:?})");
             fail(io::Error::new(io::ErrorKind::InvalidData, reason))
@@ -152,59 +169,71 @@ impl Bodies {
         if let Some(octets) = self.known(&row.guid) {
             return Ok(octets);
         }
-        let found = table.bodies.binary_search_by_key(&row.guid, |body| body.0);
-        let Ok(found) = found else {
+        let Some((offset, size)) = table.find(&row.guid) else {
             // Behind damage, or not there at all; this tells which.
             return self.read_line(place, None);
         };
-        let (guid, offset, size) = table.bodies[found];
-        let point = table.points.partition_point(|point| point.offset <= offset);
-        let point = point.checked_sub(1).map(|at| table.points[at]);
-        let parked = self.take_parked(row.chunk_id, point.map_or(0, |point| point.offset), offset);
+        let start = table.start(offset);
+        let from = start.map_or(0, |start| start.offset);
+        let parked = self.take_parked(row.chunk_id, from, offset);
         let fail = |e| self.damaged(row, e);
-        let mut first = match parked {
-            Some(reader) => reader,
-            None => self.start(place.chunk_offset, point).map_err(fail)?,
+        let first = match (parked, start) {
+            (Some(reader), _) => Ok(reader),
+            (None, Some(start)) => self.start_at(start),
+            (None, None) => self.start(place.chunk_offset, None),
         };
-        let octets = match exact(&mut first, &guid, offset, size) {
-            Ok(octets) => octets,
+        let read = first.and_then(|mut reader| {
+            let octets = exact(&mut reader, &row.guid, offset, size)?;
+            Ok((reader, octets))
+        });
+        let (reader, octets) = match read {
+            Ok(read) => read,
             Err(_) => {
-                first = self.start(place.chunk_offset, None).map_err(fail)?;
-                exact(&mut first, &guid, offset, size).map_err(fail)?
+                let mut reader = self.start(place.chunk_offset, None).map_err(fail)?;
+                let octets = exact(&mut reader, &row.guid, offset, size).map_err(fail)?;
+                (reader, octets)
             }
         };
         let mut parked = lock(&self.parked);
         if parked.len() >= PARKED {
             parked.remove(0);
         }
-        parked.push((row.chunk_id, first));
+        parked.push((row.chunk_id, reader));
         drop(parked);
-        lock(&self.cache).put(guid, octets.clone());
+        lock(&self.cache).put(row.guid, octets.clone());
         Ok(octets)
     }
 
-    /// Scans a chunk, once. The bodies on the way are kept as long as there is room: who takes all of
-    /// them begins with the first ones.
+    /// What a scan of a chunk finds; once, if somebody kept it, or memory is enough.
     fn table(&self, place: &BodyPlace) -> Result<Arc<Table>> {
         let chunk = place.row.chunk_id;
         if let Some(table) = lock(&self.tables).get(&chunk) {
             return Ok(table.clone());
         }
-        let fail = |e| self.damaged(&place.row, e);
-        let mut reader = self.start(place.chunk_offset, None).map_err(fail)?;
-        let mut surveyor = Surveyor {
-            table: Table::default(),
-            current: None,
-            room: lock(&self.cache).most,
-            cache: &self.cache,
+        let kept = lock(&self.seek).get(place.chunk_offset);
+        let known = kept.is_some();
+        let table = match kept {
+            Some(table) => table,
+            None => Table::scan(
+                self.file.clone(),
+                place.chunk_offset,
+                self.length,
+                &self.cache,
+            )
+            .map_err(|e| self.damaged(&place.row, e))?,
         };
-        // Damage ends it; what lies before is worth knowing.
-        scan(&mut reader, &mut surveyor).map_err(fail)?;
-        let mut table = surveyor.table;
-        table.bodies.sort_unstable();
-        table.bodies.dedup_by_key(|body| body.0);
+        if !known && self.remember.load(Ordering::Relaxed) {
+            lock(&self.seek).put(place.chunk_offset, &table);
+        }
         let table = Arc::new(table);
-        lock(&self.tables).insert(chunk, table.clone());
+        let mut tables = lock(&self.tables);
+        tables.put(chunk, table.clone());
+        let windows = |tables: &LruCache<i64, Arc<Table>>| -> usize {
+            tables.iter().map(|(_, table)| table.windows()).sum()
+        };
+        while tables.len() > 1 && windows(&tables) > WINDOWS {
+            tables.pop_lru();
+        }
         Ok(table)
     }
 
@@ -229,6 +258,25 @@ impl Bodies {
                 at.offset,
             )),
             None => MemberReader::open(file, chunk_offset, self.length),
+        }
+    }
+
+    fn start_at(&self, start: &Start) -> io::Result<MemberReader> {
+        let file = self.file.clone();
+        match &start.inside {
+            None => Ok(MemberReader::resume(
+                file,
+                start.file_offset,
+                self.length,
+                start.offset,
+            )),
+            Some(inside) => MemberReader::resume_inside(
+                file,
+                start.file_offset,
+                self.length,
+                start.offset,
+                (inside.bits, &inside.window()?),
+            ),
         }
     }
 
@@ -267,54 +315,12 @@ pub(super) fn skip_to(reader: &mut MemberReader, offset: u64) -> io::Result<()> 
     Ok(())
 }
 
-/// Notes where bodies and flushes are, and keeps the first bodies.
-struct Surveyor<'a> {
-    table: Table,
-    current: Option<(Guid, u64, Vec<u8>)>,
-    /// Bytes that may still be kept.
-    room: usize,
-    cache: &'a Mutex<Cache>,
-}
-
-impl Visitor for Surveyor<'_> {
-    fn file(&mut self, file: &FileRef, offset: u64) {
-        self.table.bodies.push((file.guid, offset, file.size));
-        let fits = usize::try_from(file.size).is_ok_and(|size| size <= self.room);
-        self.current = fits.then(|| (file.guid, file.size, Vec::new()));
-        self.room = if fits { self.room } else { 0 };
-    }
-
-    fn file_data(&mut self, octets: &[u8]) {
-        let Some((guid, size, have)) = &mut self.current else {
-            return;
-        };
-        have.extend_from_slice(octets);
-        if have.len() as u64 == *size && Guid::of(have) == *guid {
-            self.room -= have.len();
-            lock(self.cache).put(*guid, std::mem::take(have).into());
-            self.current = None;
-        }
-    }
-
-    fn line(&mut self, _offset: u64, _text: &[u8]) -> bool {
-        true
-    }
-
-    fn flushed(&mut self, at: Flushed) {
-        let last = self.table.points.last().map_or(0, |point| point.offset);
-        if at.offset - last >= POINT_BYTES {
-            self.table.points.push(SeekPoint {
-                offset: at.offset,
-                file_offset: at.file_offset,
-            });
-        }
-    }
-}
-
 /// Picks a message out of the line that holds it; its neighbours go to the cache.
 struct Finder<'a> {
     wanted: Guid,
     found: Option<Arc<[u8]>>,
+    /// Where it starts in the inflated chunk.
+    found_at: u64,
     current: Option<(Guid, u64, Vec<u8>)>,
     /// Bytes read since the wanted one.
     ahead: usize,
@@ -322,7 +328,10 @@ struct Finder<'a> {
 }
 
 impl Visitor for Finder<'_> {
-    fn file(&mut self, file: &FileRef, _offset: u64) {
+    fn file(&mut self, file: &FileRef, offset: u64) {
+        if file.guid == self.wanted && self.found.is_none() {
+            self.found_at = offset;
+        }
         // Memory is taken as octets come, never for what a header claims.
         self.current = Some((file.guid, file.size, Vec::new()));
         self.file_data(&[]);
@@ -363,14 +372,14 @@ impl Visitor for Finder<'_> {
 }
 
 /// Messages by GUID, bounded by their bytes.
-struct Cache {
+pub(super) struct Cache {
     messages: LruCache<Guid, Arc<[u8]>>,
     bytes: usize,
     most: usize,
 }
 
 impl Cache {
-    fn new(most: usize) -> Cache {
+    pub fn new(most: usize) -> Cache {
         Cache {
             messages: LruCache::unbounded(),
             bytes: 0,
@@ -386,7 +395,12 @@ impl Cache {
         self.messages.get(guid).cloned()
     }
 
-    fn put(&mut self, guid: Guid, octets: Arc<[u8]>) {
+    /// How many bytes are kept at most.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    pub fn put(&mut self, guid: Guid, octets: Arc<[u8]>) {
         self.bytes += octets.len();
         if let Some(old) = self.messages.put(guid, octets) {
             self.bytes -= old.len();
@@ -401,19 +415,19 @@ impl Cache {
 }
 
 /// A panic elsewhere leaves nothing half done in what these locks guard.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::backup::{Backup, Lock};
     use super::super::member::MemberWriter;
     use super::super::scan::CHUNK_START;
     use super::*;
 
     /// A data file as C's compact leaves it: one line with all bodies, no flush anywhere, no index.
-    fn compacted(count: u32) -> (tempfile::TempDir, PathBuf, Vec<Vec<u8>>) {
+    pub(in crate::store) fn compacted(count: u32) -> (tempfile::TempDir, PathBuf, Vec<Vec<u8>>) {
         let mut x = 1u32;
         let mut noise = || {
             x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -422,7 +436,9 @@ mod tests {
         let bodies: Vec<Vec<u8>> = (0..count)
             .map(|n| {
                 let mut body = format!("Subject: {n}\r\n\r\n").into_bytes();
-                body.extend((0..noise() % 500).flat_map(|_| noise().to_le_bytes()));
+                // Deflated, a byte does not end where a block does.
+                let words = (0..noise() % 250).map(|_| format!("{:x} ", noise()));
+                body.extend(words.flat_map(String::into_bytes));
                 body
             })
             .collect();
@@ -444,7 +460,7 @@ mod tests {
         (dir, path, bodies)
     }
 
-    fn open(path: &Path) -> (Backup, Vec<BodyPlace>) {
+    pub(in crate::store) fn open(path: &Path) -> (Backup, Vec<BodyPlace>) {
         let backup = Backup::open_rebuilt(path, Lock::None).unwrap().0;
         let rows = backup.index().messages().unwrap().into_iter();
         let places = rows.map(|row| BodyPlace {

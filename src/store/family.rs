@@ -13,8 +13,8 @@ use sha1::{Digest, Sha1};
 use super::error::{Result, StoreError};
 use super::layout;
 
-/// Left by a program that did not finish; not taken along.
-const UNFINISHED: [&str; 2] = [".new", ".index.new"];
+/// Left by a program that did not finish, or a cache that only its reader can make; not taken along.
+const LEFT_BEHIND: [&str; 3] = [".new", ".index.new", ".seek"];
 
 /// What stands behind the data file's name in the names of the files beside it, sorted; without
 /// the data file.
@@ -36,7 +36,7 @@ pub(super) fn suffixes(data: &Path) -> io::Result<Vec<OsString>> {
     Ok(found)
 }
 
-/// `.index`, `.index-journal`, `.new`, `.index.new`, `.<epoch>`, `.index.<epoch>`, our marks.
+/// `.index`, `.index-journal`, `.new`, `.index.new`, `.<epoch>`, `.index.<epoch>`, our marks, `.seek`.
 pub(super) fn is_suffix(suffix: &OsStr) -> bool {
     let Some(text) = suffix.to_str() else {
         return false;
@@ -48,6 +48,7 @@ pub(super) fn is_suffix(suffix: &OsStr) -> bool {
         ".index.new",
         ".hold",
         ".deleted",
+        ".seek",
     ];
     names.contains(&text) || is_epoch(suffix)
 }
@@ -83,7 +84,7 @@ pub(super) fn bring(old: &Path, new: &Path, by: By) -> Result<()> {
 
 fn bring_all(old: &Path, new: &Path, by: By) -> Result<()> {
     for suffix in suffixes(old).map_err(StoreError::io(old))? {
-        if UNFINISHED.iter().any(|unfinished| suffix == *unfinished) {
+        if LEFT_BEHIND.iter().any(|left| suffix == *left) {
             continue;
         }
         one(&with(old, &suffix), &with(new, &suffix), by)?;
@@ -172,6 +173,7 @@ mod tests {
             (".index.1795459116", true),
             (".hold", true),
             (".deleted", true),
+            (".seek", true),
             ("", false),
             (".", false),
             (".index.", false),
@@ -188,7 +190,7 @@ mod tests {
         for by in [By::Copy, By::Link] {
             let dir = tempfile::tempdir().unwrap();
             let (old, new) = (dir.path().join("a_aaaaaa"), dir.path().join("b_bbbbbb"));
-            for suffix in ["", ".index", ".hold", ".17", ".new"] {
+            for suffix in ["", ".index", ".hold", ".17", ".new", ".seek"] {
                 fs::write(with(&old, OsStr::new(suffix)), suffix).unwrap();
             }
             fs::write(dir.path().join("a_aaaaaab"), "somebody else").unwrap();

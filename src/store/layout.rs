@@ -152,6 +152,11 @@ pub fn index_journal(data: &Path) -> PathBuf {
     beside(data, ".index-journal")
 }
 
+/// `X.seek`: where inflating can start in chunks that say it nowhere; a cache.
+pub fn seek(data: &Path) -> PathBuf {
+    beside(data, ".seek")
+}
+
 /// `X.new`: a data file that compact is writing.
 pub fn new_data(data: &Path) -> PathBuf {
     beside(data, ".new")

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use sha1::{Digest, Sha1};
 
+use super::inflate::{BlockInflate, Step};
+
 /// What zlib's own gz writer puts in front of a member.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 /// An empty last block: closes a deflate stream that ends on a full flush.
@@ -147,6 +149,34 @@ pub enum MemberEnd {
     Truncated,
 }
 
+/// The second one only where the first cannot do it.
+enum Engine {
+    Plain(Decompress),
+    Blocks(BlockInflate),
+}
+
+impl Engine {
+    fn plain() -> Engine {
+        Engine::Plain(Decompress::new(false))
+    }
+
+    fn step(&mut self, input: &[u8], out: &mut [u8]) -> io::Result<Step> {
+        let plain = match self {
+            Engine::Plain(plain) => plain,
+            Engine::Blocks(blocks) => return blocks.step(input, out),
+        };
+        let (before_in, before_out) = (plain.total_in(), plain.total_out());
+        let status = plain
+            .decompress(input, out, FlushDecompress::None)
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+        Ok(Step {
+            used: (plain.total_in() - before_in) as usize,
+            given: (plain.total_out() - before_out) as usize,
+            ended: status == Status::StreamEnd,
+        })
+    }
+}
+
 /// Inflates one member from a file by positioned reads, so several readers share one descriptor.
 pub struct MemberReader {
     file: Arc<File>,
@@ -156,7 +186,7 @@ pub struct MemberReader {
     limit: u64,
     input: Vec<u8>,
     used: usize,
-    inflate: Decompress,
+    inflate: Engine,
     crc: crc32fast::Hasher,
     produced: u64,
     /// Started at a flush point: no header was read and the CRC of the whole can't be checked.
@@ -174,6 +204,33 @@ impl MemberReader {
         Ok(reader)
     }
 
+    /// The same, stopping at the border of each deflate block: [`MemberReader::border`].
+    pub(super) fn open_by_blocks(
+        file: Arc<File>,
+        offset: u64,
+        limit: u64,
+    ) -> io::Result<MemberReader> {
+        let mut reader = MemberReader::open(file, offset, limit)?;
+        reader.inflate = Engine::Blocks(BlockInflate::by_blocks()?);
+        Ok(reader)
+    }
+
+    /// Starts at the border of a deflate block. `bits` of the byte before `offset` are not used yet;
+    /// `window` is what was inflated before.
+    pub(super) fn resume_inside(
+        file: Arc<File>,
+        offset: u64,
+        limit: u64,
+        produced: u64,
+        (bits, window): (u8, &[u8]),
+    ) -> io::Result<MemberReader> {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, offset.saturating_sub(1))?;
+        let mut reader = MemberReader::at(file, offset, limit, produced, true);
+        reader.inflate = Engine::Blocks(BlockInflate::within(bits, byte[0], window)?);
+        Ok(reader)
+    }
+
     /// Starts in the middle, behind a full flush: file offset `offset`, where the uncompressed
     /// offset is `produced`.
     pub fn resume(file: Arc<File>, offset: u64, limit: u64, produced: u64) -> MemberReader {
@@ -187,7 +244,7 @@ impl MemberReader {
             limit,
             input: Vec::new(),
             used: 0,
-            inflate: Decompress::new(false),
+            inflate: Engine::plain(),
             crc: crc32fast::Hasher::new(),
             produced,
             partial,
@@ -232,20 +289,23 @@ impl MemberReader {
             return Err(invalid(reason));
         }
         let input = &self.input[self.used..self.used + most];
-        let (before_in, before_out) = (self.inflate.total_in(), self.inflate.total_out());
-        let status = self
-            .inflate
-            .decompress(input, out, FlushDecompress::None)
-            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
-        let used = (self.inflate.total_in() - before_in) as usize;
-        let given = (self.inflate.total_out() - before_out) as usize;
+        let Step { used, given, ended } = self.inflate.step(input, out)?;
         self.used += used;
         self.produced += given as u64;
         self.crc.update(&out[..given]);
-        if status == Status::StreamEnd {
+        if ended {
             self.read_trailer()?;
         }
         Ok((used, given))
+    }
+
+    /// At the border of a deflate block: how many bits of the byte before [`MemberReader::consumed`]
+    /// belong to the next one.
+    pub(super) fn border(&self) -> Option<u8> {
+        match &self.inflate {
+            Engine::Plain(_) => None,
+            Engine::Blocks(blocks) => blocks.border().filter(|_| self.end.is_none()),
+        }
     }
 
     fn refill(&mut self) -> io::Result<()> {

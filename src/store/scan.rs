@@ -34,6 +34,8 @@ pub trait Visitor {
     fn cut(&mut self, _offset: u64, _text: &[u8]) {}
     /// All lines so far are complete and the deflate stream stands on a flush.
     fn flushed(&mut self, _at: Flushed) {}
+    /// The deflate stream stands between two blocks; told by a reader that stops there.
+    fn border(&mut self, _at: Border) {}
     /// Behind damage, reading goes on here; see [`super::salvage`].
     fn resumed(&mut self, _at: SeekPoint) {}
     /// The chunk is damaged at this uncompressed offset; see [`super::salvage`].
@@ -53,6 +55,17 @@ pub struct Flushed {
     pub file_offset: u64,
     /// CRC-32 of the uncompressed bytes before.
     pub crc: u32,
+}
+
+/// A place between two deflate blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Border {
+    /// Uncompressed offset in the chunk.
+    pub offset: u64,
+    /// Offset in the data file.
+    pub file_offset: u64,
+    /// So many bits of the byte before belong to what follows.
+    pub bits: u8,
 }
 
 /// How a scan ended.
@@ -118,6 +131,13 @@ fn run(
             };
             left -= used;
             visitor.inflated(&out[..given]);
+            if let Some(bits) = reader.border() {
+                visitor.border(Border {
+                    offset: reader.produced(),
+                    file_offset: reader.consumed(),
+                    bits,
+                });
+            }
             if let Some(end) = lines.take(&out[..given], visitor) {
                 return Ok(end);
             }

@@ -31,6 +31,11 @@ impl Guid {
         Ok(Guid(bytes))
     }
 
+    /// From its raw bytes.
+    pub fn from_bytes(bytes: [u8; 20]) -> Guid {
+        Guid(bytes)
+    }
+
     /// The 20 raw bytes.
     pub fn as_bytes(&self) -> &[u8; 20] {
         &self.0

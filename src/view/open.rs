@@ -65,6 +65,9 @@ pub fn open(path: &Path, how: How, at: Option<i64>) -> Result<Arc<dyn Source>, V
     if let Some(bytes) = how.cache {
         bodies.keep(bytes);
     }
+    if how.lock == LockMode::Hold {
+        bodies.remember();
+    }
     Ok(Arc::new(Opened {
         path: path.to_owned(),
         len: backup.file_len(),

@@ -31,8 +31,18 @@ pub(in crate::store) fn swap(old: &DataFile, new: DataFile, previous: Option<i64
         link(path, &layout::previous_data(path, epoch))?;
         link(&index, &layout::previous_index(path, epoch))?;
     }
+    forget_seek(path)?;
     rename(new.path(), path)?;
     rename(&layout::new_index(path), &index)
+}
+
+/// Removes `X.seek`: it is of the old file, and has octets of messages in it.
+fn forget_seek(path: &Path) -> Result<()> {
+    let seek = layout::seek(path);
+    match fs::remove_file(&seek) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io(&seek)(e)),
+        _ => Ok(()),
+    }
 }
 
 /// Ends what an interrupted swap began, or clears up what came to nothing. The caller holds the
