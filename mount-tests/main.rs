@@ -16,6 +16,7 @@ mod content;
 mod copying;
 mod damage;
 mod figures;
+mod handles;
 mod history;
 mod kept;
 mod locking;

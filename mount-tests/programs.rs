@@ -89,6 +89,65 @@ fn tar_dumps_only_what_is_new() {
     make_removable(&copy);
 }
 
+/// tar -g asks whether a file has changed since the last dump began. What was written down before, but after
+/// the view was opened, would never be taken: hence the overlap that the recipe makes.
+#[test]
+fn increments_of_an_unlocked_view_need_an_overlap() {
+    if !can_mount() || !has("tar") {
+        return;
+    }
+    let scratch = Scratch::empty("anne_AAAAAA");
+    let octets = message(1, 500);
+    let line = |flags| mailbox("user.anne", "NIL", &[(1, &octets, flags)]);
+    scratch.log(LOG_TIME, &[&octets], &[&line("")]);
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
+    let out = tempfile::tempdir().unwrap();
+    let snapshot = out.path().join("snapshot");
+    let place = Mount::bare();
+    let mount = || {
+        sh(Command::new(env!("CARGO_BIN_EXE_mount-cyrusbackup"))
+            .arg(scratch.spec())
+            .arg(place.path())
+            .args(["-o", "lock=none"]));
+    };
+    let dump = |with: &Path| {
+        let archive = out.path().join("dump.tar");
+        sh(Command::new("tar")
+            .args(["--no-check-device", "--listed-incremental"])
+            .arg(with)
+            .arg("-cf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(place.path())
+            .arg("."));
+        sh(Command::new("umount").arg(place.path()));
+        sh(Command::new("tar").arg("-tf").arg(&archive)).contains("/1.eml")
+    };
+    mount();
+    let between = now();
+    scratch.log(between, &[], &[&line("\\Flagged")]);
+    while now() <= between {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(dump(&snapshot));
+
+    let recipe = include_str!("../contrib/recipes/tape-dump.sh");
+    let overlap = recipe.lines().find(|line| line.starts_with("sed -z"));
+    let overlapping = out.path().join("overlapping");
+    sh(Command::new("sh")
+        .args(["-euc", overlap.unwrap()])
+        .env("began", now().to_string())
+        .env("state", out.path()));
+    mount();
+    assert!(
+        !dump(&snapshot),
+        "the hazard is gone: say so in SEMANTICS.md"
+    );
+    mount();
+    std::fs::rename(out.path().join("snapshot.next"), &overlapping).unwrap();
+    assert!(dump(&overlapping));
+}
+
 #[test]
 fn cpio_and_bsdtar_take_everything() {
     if !can_mount() || !has("cpio") || !has("bsdtar") {

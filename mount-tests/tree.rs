@@ -223,6 +223,62 @@ fn a_maildir_is_read_by_mutt_and_python() {
     }
 }
 
+/// As a user who is not root, since Dovecot opens no mail for root. What it wants to write goes elsewhere.
+#[test]
+fn a_maildir_is_opened_by_dovecot() {
+    if !can_mount() || !nix::unistd::geteuid().is_root() || !has("doveadm") {
+        return;
+    }
+    let scratch = anne();
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let (uid, gid) = (nobody.uid, nobody.gid);
+    let options = format!("layout=maildir,allow_other,uid={uid},gid={gid}");
+    let mount = Mount::new(&scratch.spec(), &options);
+    let out = tempfile::tempdir().unwrap();
+    let own = out.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    for dir in [out.path(), &own] {
+        std::os::unix::fs::chown(dir, Some(uid.as_raw()), Some(gid.as_raw())).unwrap();
+    }
+    let (maildir, own) = (mount.join("Maildir"), own.display().to_string());
+    let conf = out.path().join("dovecot.conf");
+    let text = format!(
+        "mail_location = maildir:{}:INDEX={own}:CONTROL={own}\nfirst_valid_uid = 1\nlog_path = /dev/stderr\n\
+         base_dir = {own}/run\nssl = no\nmail_uid = {uid}\nmail_gid = {gid}\nmail_home = {own}\n",
+        maildir.display()
+    );
+    std::fs::write(&conf, text).unwrap();
+    let doveadm = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--reuid={uid}"));
+        command.args([&format!("--regid={gid}"), "--clear-groups", "doveadm", "-c"]);
+        sh(command
+            .arg(&conf)
+            .args(args)
+            .env("HOME", &own)
+            .env("USER", "nobody"))
+    };
+    let mut names: Vec<_> = doveadm(&["mailbox", "list"])
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    assert_eq!(names, ["Copy", "INBOX"]);
+    let subjects = doveadm(&[
+        "-f",
+        "tab",
+        "fetch",
+        "hdr.subject flags",
+        "mailbox",
+        "INBOX",
+        "all",
+    ]);
+    assert!(
+        subjects.contains("message 0\t\\Seen") && subjects.contains("message 2\t\\Flagged"),
+        "{subjects}"
+    );
+}
+
 #[test]
 fn chunks_can_be_shown_inflated() {
     if !can_mount() {

@@ -5,7 +5,8 @@
 #   tape-dump.sh next  /dev/nst0
 #
 # Backups go on meanwhile: the mount is a snapshot without locks. The snapshot file remembers what is on
-# tape; a mount has another device number each time, hence --no-check-device.
+# tape; a mount has another device number each time, hence --no-check-device. tar asks what has changed since the
+# last dump began, but the mount may not have shown yet what was being written then: hence the overlap of an hour.
 # Bring back: tar --listed-incremental=/dev/null -xf full, then each increment in turn.
 set -eu
 
@@ -20,11 +21,16 @@ case $kind in
     *) echo "tape-dump: full or next, not $kind" >&2; exit 64 ;;
 esac
 
+export state began
+began=$(date +%s)
 mount -t cyrusbackup -o "$options" "$spec" "$place"
 trap 'umount "$place"' EXIT
 # The new snapshot counts only when the dump is whole.
+rm -f "$state/snapshot.new"
 [ ! -e "$state/snapshot" ] || cp "$state/snapshot" "$state/snapshot.new"
 # shellcheck disable=SC2086
 tar ${TAPE_OPTIONS:-} --no-check-device --xattrs --listed-incremental="$state/snapshot.new" \
     -cf "$tape" -C "$place" .
 mv "$state/snapshot.new" "$state/snapshot"
+sed -z "1s/[0-9]*\$/$((began - 3600))/" "$state/snapshot" >"$state/snapshot.next"
+mv "$state/snapshot.next" "$state/snapshot"
