@@ -46,6 +46,8 @@ mod rig;
 mod sample_names;
 #[path = "cli/samples.rs"]
 mod samples;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/whole_files.rs"]
 mod whole_files;
 #[path = "cli/written.rs"]

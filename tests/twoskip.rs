@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -134,7 +135,8 @@ fn each_waits_for_the_other() {
         assert!(early.is_err(), "we did not wait");
         input.write_all(b"COMMIT\n").unwrap();
         drop(input);
-        assert_eq!(told.recv().unwrap().as_deref(), Some(&b"2"[..]));
+        let late = told.recv_timeout(Duration::from_secs(60));
+        assert_eq!(late.unwrap().as_deref(), Some(&b"2"[..]));
     });
     assert!(holder.wait().unwrap().success());
 }
@@ -329,6 +331,7 @@ impl Cyrus {
         let tool = places.iter().find(|tool| tool.exists());
         let mut command = Command::new(tool.expect("comes with cyr_dbtool"));
         command.arg("-C").arg(self.path("imapd.conf"));
+        bounded(&mut command);
         command
     }
 
@@ -396,7 +399,7 @@ fn is_unclean(path: &Path) -> bool {
 }
 
 fn wait_until(happened: impl Fn() -> bool) {
-    for _ in 0..1000 {
+    for _ in 0..12_000 {
         if happened() {
             return;
         }
@@ -426,8 +429,21 @@ fn next_number(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> Opt
 }
 
 /// Starts this test program again as a process of its own.
+/// A program that does not end by itself is ended by a signal after two minutes, which its test then tells.
+fn bounded(command: &mut Command) {
+    // SAFETY: alarm(2) may be called between fork and exec, and lasts beyond exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::alarm(120);
+            Ok(())
+        });
+    }
+}
+
 fn helper(job: &str, path: &Path, writer: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    bounded(&mut command);
+    command
         .args(["--exact", "helper_process", "--ignored", "--nocapture"])
         .env("TWOSKIP_JOB", job)
         .env("TWOSKIP_PATH", path)

@@ -2,6 +2,7 @@
 
 mod ceilings;
 mod compression;
+mod crowd;
 mod growth;
 mod idle;
 mod ingest;
@@ -19,13 +20,14 @@ use crate::report::Row;
 pub type Group = fn(&Bench) -> Result<Vec<Row>>;
 
 /// By name, in the order of the table.
-pub const GROUPS: [(&str, Group); 9] = [
+pub const GROUPS: [(&str, Group); 10] = [
     ("ingest", ingest::rows),
     ("session", session::rows),
     ("tools", tools::rows),
     ("restore", restore::rows),
     ("mount", mount::rows),
     ("idle", idle::rows),
+    ("crowd", crowd::rows),
     ("growth", growth::rows),
     ("compression", compression::rows),
     ("ceilings", ceilings::rows),

@@ -49,6 +49,7 @@ fn dry_runs_say_what_c_says_and_then_the_plan() {
         "-n -v -F b/objects 127.0.0.1 carol",
         "-n -v -f b/carol 127.0.0.1 user/carol",
         "-n -v -m user/carol/X 127.0.0.1 user/carol",
+        "-n -v -m shared/stuff 127.0.0.1 user/tcr",
         "-n -v -u carol 127.0.0.1 user/carol",
         "-w 1 -n 127.0.0.1 carol user/carol",
     ] {

@@ -10,27 +10,29 @@ use crate::rig::{Append, BackupServer, Csync, Cyrus, Engine, Mail, Source, free_
 use crate::tls_client::{banner, connect};
 
 /// The answer to one request, head and body.
-fn ask(port: u16, request: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the metrics port");
-    let limit = Some(Duration::from_secs(30));
-    stream.set_read_timeout(limit).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
+fn ask(port: u16, request: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .expect("an answer within 30 s");
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
-/// The value of one line of the page.
-pub fn metric(port: u16, name: &str) -> f64 {
-    let page = ask(port, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+/// The value of one line of the page; an error when there is nobody to ask.
+pub fn try_metric(port: u16, name: &str) -> std::io::Result<f64> {
+    let page = ask(port, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")?;
     let line = page.lines().find_map(|line| {
         let rest = line.strip_prefix("cyrusbackup_")?.strip_prefix(name)?;
         rest.strip_prefix(' ')
     });
     let value = line.unwrap_or_else(|| panic!("no {name} in {page}"));
-    value.parse().unwrap()
+    Ok(value.parse().unwrap())
+}
+
+#[track_caller]
+pub fn metric(port: u16, name: &str) -> f64 {
+    try_metric(port, name).expect("the metrics page")
 }
 
 pub fn with_metrics(cyrus: Cyrus, options: &str) -> (BackupServer, u16) {
@@ -106,6 +108,7 @@ fn the_metrics_port_answers_one_page_to_everybody_in_bounded_time() {
     let (server, port) = with_metrics(cyrus, "");
     let status = |request: &str| {
         ask(port, request)
+            .expect("an answer")
             .lines()
             .next()
             .unwrap_or_default()

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::observed::{metric, try_metric};
 use crate::rig::{
     BackupServer, Csync, Cyrus, Master, Service, Source, ended, free_port, our_binary,
     wait_for_banner,
@@ -49,8 +50,9 @@ fn master_log(server: &BackupServer) -> String {
 fn cyrmaster_starts_ours_in_the_place_of_cs_and_one_process_serves_all() {
     let Some(cyrus) = Cyrus::find() else { return };
     let server = BackupServer::new(cyrus);
-    let port = free_port();
-    let master = under_master(&server, Path::new(our_binary("backupd")), "", port);
+    let (port, metrics) = (free_port(), free_port());
+    let options = format!("--metrics {metrics}");
+    let master = under_master(&server, Path::new(our_binary("backupd")), &options, port);
     let source = Source::start(cyrus, port);
     source.add_user("anne");
     source.add_user("bob");
@@ -63,6 +65,8 @@ fn cyrmaster_starts_ours_in_the_place_of_cs_and_one_process_serves_all() {
         assert!(client.command("GET USER anne").is_ok());
     }
     assert_eq!(master.children().len(), 1, "{}", master_log(&server));
+    let counted = metric(metrics, "connections_total");
+    assert!(counted > 20.0, "{counted}");
 
     // SIGHUP: a new process for new clients, the old ones are served to their end.
     let old = master.children()[0];
@@ -71,6 +75,10 @@ fn cyrmaster_starts_ours_in_the_place_of_cs_and_one_process_serves_all() {
         let mut next = Csync::login(port);
         assert!(next.command("NOOP").is_ok());
         master.children().iter().any(|&pid| pid != old)
+    });
+    // Metrics are those of the new process, as soon as the old one has left the port.
+    wait_for("the metrics of the new process", || {
+        try_metric(metrics, "connections_total").is_ok_and(|now| now < counted)
     });
     for client in &mut clients {
         assert!(client.command("GET USER bob").is_ok());
