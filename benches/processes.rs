@@ -65,12 +65,17 @@ pub fn memory(pid: u32) -> Result<f64> {
 pub fn peak(pid: u32) -> Result<f64> {
     let mut most = 0.0_f64;
     for pid in family(pid)? {
-        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        most = most.max(number.and_then(|number| number.parse().ok()).unwrap_or(0.0));
+        most = most.max(high_water(pid).unwrap_or(0.0));
     }
-    Ok(most * 1024.0)
+    Ok(most)
+}
+
+/// Most memory that one process has held so far, octets.
+pub fn high_water(pid: u32) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes * 1024.0)
 }
 
 fn stat(pid: u32) -> Result<Vec<u64>> {

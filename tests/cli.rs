@@ -26,6 +26,8 @@ mod differences;
 mod find;
 #[path = "cli/killed.rs"]
 mod killed;
+#[path = "cli/manual.rs"]
+mod manual;
 #[path = "cli/matrix.rs"]
 mod matrix;
 #[path = "cli/place.rs"]
@@ -44,6 +46,8 @@ mod rig;
 mod sample_names;
 #[path = "cli/samples.rs"]
 mod samples;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/whole_files.rs"]
 mod whole_files;
 #[path = "cli/written.rs"]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -17,6 +18,8 @@ struct Work {
     args: &'static str,
     changes: bool,
     wanted: Option<f64>,
+    /// C is stopped after so many seconds.
+    limit: Option<u64>,
 }
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
@@ -48,7 +51,14 @@ const MANY_CHUNKS: [Work; 9] = [
     look("cyr_backup", "-f FILE dump message LAST", None),
 ];
 
-const ONE_CHUNK: [Work; 3] = [
+const ONE_CHUNK: [Work; 7] = [
+    look("ctl_backups", "stat -f FILE", None),
+    Work {
+        limit: Some(300),
+        ..look("ctl_backups", "verify -f FILE", None)
+    },
+    change("ctl_backups", "reindex -f FILE", None),
+    change("ctl_backups", "compact -F -f FILE", None),
     look("cyr_backup", "-f FILE dump message FIRST", None),
     look("cyr_backup", "-f FILE dump message RANDOM", None),
     look("cyr_backup", "-f FILE dump message LAST", Some(0.01)),
@@ -60,6 +70,7 @@ const fn look(program: &'static str, args: &'static str, wanted: Option<f64>) ->
         args,
         changes: false,
         wanted,
+        limit: None,
     }
 }
 
@@ -69,19 +80,26 @@ const fn change(program: &'static str, args: &'static str, wanted: Option<f64>) 
         args,
         changes: true,
         wanted,
+        limit: None,
     }
 }
 
 fn row(bench: &Bench, instance: &Instance, made: &Made, work: &Work, what: &str) -> Result<Row> {
     let ours = || {
-        side(instance, made, work, || {
-            instance.command(our_binary(work.program))
-        })
+        let command = || instance.command(our_binary(work.program));
+        side(instance, made, work, None, command).map(|(sample, _)| sample)
     };
-    let theirs = || side(instance, made, work, || instance.program(work.program));
+    let mut stopped = "";
+    let theirs = || {
+        let command = || instance.program(work.program);
+        let limit = work.limit.map(Duration::from_secs);
+        let (sample, late) = side(instance, made, work, limit, command)?;
+        stopped = if late { " (C did not end)" } else { stopped };
+        Ok(sample)
+    };
     let samples = in_turn(bench.patience, ours, theirs)?;
     let name = format!(
-        "{} {}, {what}",
+        "{} {}, {what}{stopped}",
         work.program,
         work.args.replace("-f FILE ", "").replace(" -f FILE", "")
     );
@@ -98,14 +116,15 @@ fn side(
     instance: &Instance,
     made: &Made,
     work: &Work,
+    limit: Option<Duration>,
     command: impl Fn() -> Command,
-) -> Result<Sample> {
+) -> Result<(Sample, bool)> {
     let copied = work
         .changes
         .then(|| backup::copy(instance, made, "copied"))
         .transpose()?;
     let path = copied.as_deref().unwrap_or(&made.path);
-    let sample = measure::run(command().args(arguments(work.args, path, made)?))?;
+    let sample = measure::run_within(command().args(arguments(work.args, path, made)?), limit)?;
     if let Some(copied) = &copied {
         backup::remove(copied)?;
     }

@@ -98,17 +98,25 @@ pub fn plan(index: &Index, guids: &HashSet<Guid>) -> Result<Vec<Purged>> {
 /// # Errors
 /// [`StoreError::Held`], [`StoreError::Locked`]; an error as well when something that could not be
 /// understood still mentions one of them.
-pub fn purge(path: &Path, guids: &HashSet<Guid>, wait: bool) -> Result<Receipt> {
+pub fn purge(
+    path: &Path,
+    guids: &HashSet<Guid>,
+    wait: bool,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Receipt> {
     let rewrite = Rewrite::open(path, wait)?;
     let messages = plan(rewrite.index(), guids)?;
     let before = (family::sum(path)?, rewrite.file_len());
     let without = Without(guids);
-    let members = rewrite.measure(&without, &mut |_| {})?;
+    // Looking and writing.
+    let (length, all) = (rewrite.file_len(), 2 * rewrite.file_len());
+    let members = rewrite.measure(&without, &mut |at| progress(at, all))?;
     let mut previous = Vec::new();
     if members.iter().any(Measured::is_changed) {
         let chunks = arrange(&members, Sizes::default());
         let terms = WriteTerms::default();
-        rewrite.write(&without, &members, &chunks, &terms, &mut |_| {})?;
+        let mut written = |at| progress(length + at, all);
+        rewrite.write(&without, &members, &chunks, &terms, &mut written)?;
     } else {
         drop(rewrite);
     }

@@ -77,6 +77,17 @@ fn clock() -> Clock {
         .unwrap_or_default();
     Clock {
         now: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        zone: TimeZone::system(),
+        zone: zone(),
     }
+}
+
+/// The system's zone is one small file. jiff would look up its name among all zones of the world,
+/// which takes longer than to read a message.
+fn zone() -> TimeZone {
+    let system = std::env::var_os("TZ")
+        .is_none()
+        .then(|| std::fs::read("/etc/localtime").ok())
+        .flatten()
+        .and_then(|bytes| TimeZone::tzif("Local", &bytes).ok());
+    system.unwrap_or_else(TimeZone::system)
 }

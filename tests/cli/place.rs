@@ -190,7 +190,12 @@ impl Place {
             .arg(our_binary(tool))
             .arg("-C")
             .arg(self.instance.conf());
-        run(strace.args(words).current_dir(self.instance.dir()), LIMIT).ok(line);
+        let output = run(strace.args(words).current_dir(self.instance.dir()), LIMIT);
+        assert!(
+            [Some(0), Some(75)].contains(&output.code),
+            "{line}: {}",
+            output.err
+        );
         fs::read_to_string(trace).unwrap()
     }
 

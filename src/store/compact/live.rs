@@ -33,6 +33,8 @@ use crate::types::{Guid, GuidHasher};
 pub struct Live {
     /// Number of the first young line.
     young: u64,
+    /// There is none.
+    all_old: bool,
     /// Old lines that stay, and what for.
     lines: HashMap<u64, Verdict>,
     /// The line that said a record (mailbox, UID) last.
@@ -62,6 +64,11 @@ impl Live {
 
     fn is_young(&self, line: u64) -> bool {
         line >= self.young
+    }
+
+    /// Everything was said before the horizon.
+    pub(super) fn is_all_old(&self) -> bool {
+        self.all_old
     }
 }
 
@@ -239,6 +246,7 @@ impl<'a> Reading<'a> {
         } = self;
         let mut live = Live {
             young: self.young.unwrap_or(self.number),
+            all_old: self.young.is_none(),
             ..Live::default()
         };
         for (place, mailbox) in (0..).zip(state.mailboxes()?) {

@@ -5,11 +5,12 @@
 //! horizon on is the same before and after.** [`live`] says which lines that takes. C keeps by chunk
 //! ids in its index and loses renames, deletions and living mail (spec: ondisk 10.2 to 10.4).
 //!
-//! When it is worth the work is C's rule: as many chunks as `backup_compact_work_threshold` are dead,
+//! Finding nothing to do is remembered ([`settled`]). When it is worth the work is C's rule: as many chunks as `backup_compact_work_threshold` are dead,
 //! want to be combined or want to be split. A damaged chunk, and one of which half or more would go,
 //! count as well.
 
 mod live;
+mod settled;
 
 use std::path::Path;
 
@@ -98,6 +99,9 @@ pub fn compact(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Compacted> {
     let rewrite = Rewrite::open(path, how.wait)?;
+    if !how.force && settled::is_settled(rewrite.index(), how)? {
+        return Ok(Compacted::Skipped);
+    }
     // Looking twice and writing once.
     let all = rewrite.file_len() * 3;
     let length = rewrite.file_len();
@@ -106,6 +110,7 @@ pub fn compact(
     let plan = plan(&rewrite, members, how)?;
     show(&plan);
     if !plan.needed {
+        settled::note(rewrite.index(), how, &live)?;
         return Ok(Compacted::Skipped);
     }
     let dropped = plan.members.iter().any(|member| member.dropped > 0);

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::*;
 use crate::csync::command::parse_apply;
 use crate::store::tests::{Octets, bodies, mail, new_backup};
-use crate::store::{Appender, Backup, Lock};
+use crate::store::{Appender, Backup, Index, Lock, layout};
 use crate::types::Guid;
 
 struct Random(u64);
@@ -220,6 +220,56 @@ fn from_the_horizon_on_nothing_changes() {
         appender.finish().unwrap();
     }
     assert!(shrunk > 15 && compared > 150, "{shrunk} {compared}");
+}
+
+/// What compact remembers never changes what it does: beside a twin that remembers nothing.
+#[test]
+fn what_is_remembered_is_what_would_be_found_again() {
+    let mut remembered = 0;
+    for seed in 1..30 {
+        let (_dir, path) = new_backup();
+        let (_dir2, twin) = new_backup();
+        let mut random = Random(seed * 77_777 + 1);
+        let mut last = write_history(&path, seed);
+        for round in 0..8 {
+            let copy = |from: &Path, to: &Path| {
+                fs::copy(from, to).unwrap();
+                fs::copy(layout::index(from), layout::index(to)).unwrap();
+            };
+            copy(&path, &twin);
+            let index = Index::open(&layout::index(&twin)).unwrap();
+            index.set_settled("nothing").unwrap();
+            drop(index);
+            let horizon = match random.below(4) {
+                0 => 100 + random.below((last - 99).cast_unsigned()) as i64,
+                _ => last + round,
+            };
+            let how = Compact {
+                horizon: (random.below(6) > 0).then_some(horizon),
+                sizes: Sizes {
+                    min: (seed + random.below(8) / 7) % 2 * 300,
+                    max: 0,
+                },
+                threshold: seed % 3,
+                ..Compact::default()
+            };
+            let index = Index::open(&layout::index(&path)).unwrap();
+            remembered += usize::from(settled::is_settled(&index, &how).unwrap());
+            drop(index);
+            let (with, without) = (silent(&path, &how), silent(&twin, &how));
+            assert_eq!(with, without, "seed {seed}, round {round}, {how:?}");
+            assert!(fs::read(&path).unwrap() == fs::read(&twin).unwrap());
+            if random.below(5) == 0 {
+                let mut appender = Appender::open(&path, false).unwrap();
+                last += 3;
+                let sub = parse_apply(b"SUB %(USERID anne MBOXNAME user.anne.a)").unwrap();
+                appender.append(&sub, last).unwrap();
+                appender.commit().unwrap();
+                appender.finish().unwrap();
+            }
+        }
+    }
+    assert!(remembered > 25, "{remembered}");
 }
 
 #[test]

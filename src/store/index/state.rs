@@ -109,6 +109,18 @@ impl Index {
         self.run(sql, [horizon]).map(drop)
     }
 
+    /// What compact found not worth doing: see `store::compact`.
+    pub(in crate::store) fn settled(&self) -> Result<Option<String>> {
+        let sql = "SELECT value FROM cb_state WHERE key = 'settled'";
+        Ok(self.ours(sql, |row| row.get(0))?.pop())
+    }
+
+    /// See [`Index::settled`].
+    pub(in crate::store) fn set_settled(&self, terms: &str) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO cb_state (key, value) VALUES ('settled', ?1)";
+        self.run(sql, [terms]).map(drop)
+    }
+
     /// The inode of the data file for which this index was made, while both wait to be put in
     /// place.
     pub(in crate::store) fn inode(&self) -> Result<Option<u64>> {

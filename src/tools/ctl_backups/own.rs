@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{purge, reconstruct, whole};
+use super::{purge, reconstruct, status, whole};
 use crate::select::SelectArgs;
 use crate::store::StoreError;
 use crate::store::administer::Administer;
@@ -218,9 +218,15 @@ impl Work<'_> {
         mut work: impl FnMut(&BackupKey) -> Outcome,
     ) -> io::Result<u8> {
         let mut code = exit::OK;
-        for user in users {
+        for (number, user) in users.iter().enumerate() {
             let good = match BackupKey::from_userid(user) {
-                Ok(key) => self.one(command, &key, work(&key), terminal)?,
+                Ok(key) => {
+                    let spinner = status::spinner(command);
+                    spinner.set_message(format!("{user} ({} of {})", number + 1, users.len()));
+                    let outcome = work(&key);
+                    spinner.finish_and_clear();
+                    self.one(command, &key, outcome, terminal)?
+                }
                 Err(error) => {
                     terminal.complain(user.as_ref(), format!("no user id: {error}"))?;
                     false

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::own::{Purge, Work};
+use super::status;
 use crate::select::{Selection, find, find_unowned};
 use crate::store::purge::{Purged, Receipt, plan, purge};
 use crate::store::rewrite::Rewrite;
@@ -80,7 +81,15 @@ impl Work<'_> {
         drop(backup);
         let receipt = match dry_run || guids.is_empty() {
             true => nothing_done(&path, messages)?,
-            false => purge(&path, &guids, wait)?,
+            false => {
+                let bar = status::bar("purge", key.as_str());
+                let receipt = purge(&path, &guids, wait, &mut |at, all| {
+                    bar.set_length(all);
+                    bar.set_position(at);
+                });
+                bar.finish_and_clear();
+                receipt?
+            }
         };
         Ok(Done { receipt, unsure })
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::own::{Reconstruct, Work};
+use super::status;
 use crate::store::reconstruct::{Plan, Verdict, plan};
 use crate::tools::render::Json;
 use crate::tools::terminal::{Terminal, exit};
@@ -24,7 +25,14 @@ pub(super) fn run(
         )?;
         return Ok(exit::CONFIG);
     }
-    let plan = match plan(catalog, partitions, &work.site.namespace, &mut |_| {}) {
+    let spinner = status::spinner("reconstruct");
+    let mut files = 0_u64;
+    let planned = plan(catalog, partitions, &work.site.namespace, &mut |_| {
+        files += 1;
+        spinner.set_message(format!("{files} files"));
+    });
+    spinner.finish_and_clear();
+    let plan = match planned {
         Ok(plan) => plan,
         Err(error) => {
             writeln!(terminal.err, "ctl_backups: {}", error.detail())?;

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -67,13 +68,32 @@ pub(super) fn print_with(
 }
 
 /// A bar on standard error; nothing where that is no terminal.
-pub(super) fn progress(command: &'static str, target: &Target) -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    let name = target.name().to_string_lossy().into_owned();
-    // The template is ours, so it is right.
-    if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {percent}% {eta}") {
-        bar.set_style(style);
+pub(super) fn progress(command: &str, target: &Target) -> ProgressBar {
+    bar(command, &target.name().to_string_lossy())
+}
+
+/// The same for a backup of this name.
+pub(super) fn bar(command: &str, name: &str) -> ProgressBar {
+    styled(ProgressBar::new(0), "{prefix} {wide_bar} {percent}% {eta}")
+        .with_prefix(format!("{command} {name}"))
+}
+
+/// Something turns, counts and shows the time where nobody knows how long it will take.
+pub(super) fn spinner(command: &str) -> ProgressBar {
+    let spinner = styled(
+        ProgressBar::new_spinner(),
+        "{prefix} {spinner} {msg} {elapsed}",
+    );
+    if !spinner.is_hidden() {
+        spinner.enable_steady_tick(Duration::from_millis(100));
     }
-    bar.set_prefix(format!("{command} {name}"));
-    bar
+    spinner.with_prefix(command.to_owned())
+}
+
+fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+    // The templates are ours, so they are right.
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }
