@@ -75,6 +75,8 @@ install:
 	for unit in cyrus-backupd.socket cyrus-backupd.service; do \
 		sed 's,/usr/local,$(PREFIX),g' contrib/systemd/$$unit >"$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit" || exit 1; \
 	done
+	install -d "$(DESTDIR)$(PREFIX)/share/man/man8"
+	install -m 644 contrib/man/*.8 "$(DESTDIR)$(PREFIX)/share/man/man8"
 	install -m 644 README.md contrib/cyrus/cyrus.conf.example "$(DESTDIR)$(PREFIX)/share/doc/cyrusbackup"
 	# mount(8) looks for its helpers in /sbin only.
 	ln -sfn "$(PREFIX)/sbin/mount-cyrusbackup" "$(DESTDIR)/sbin/mount.cyrusbackup"
@@ -83,6 +85,7 @@ install:
 
 uninstall:
 	rm -rf "$(DESTDIR)$(PREFIX)/share/doc/cyrusbackup"
+	for page in contrib/man/*.8; do rm -f "$(DESTDIR)$(PREFIX)/share/man/man8/$${page##*/}"; done
 	rm -f $(BINARIES:%="$(DESTDIR)$(PREFIX)/sbin/%") "$(DESTDIR)$(PREFIX)/lib/systemd/system/cyrus-backupd.socket" "$(DESTDIR)$(PREFIX)/lib/systemd/system/cyrus-backupd.service" "$(DESTDIR)/sbin/mount.cyrusbackup" "$(DESTDIR)/sbin/mount.fuse.cyrusbackup"
 
 clean:

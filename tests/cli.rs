@@ -26,6 +26,8 @@ mod differences;
 mod find;
 #[path = "cli/killed.rs"]
 mod killed;
+#[path = "cli/manual.rs"]
+mod manual;
 #[path = "cli/matrix.rs"]
 mod matrix;
 #[path = "cli/place.rs"]

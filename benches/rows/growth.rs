@@ -84,7 +84,7 @@ fn sessions(bench: &Bench, small: &Made, large: &Made) -> Result<Vec<Row>> {
     sessions.into_iter().map(row).collect()
 }
 
-/// From the command to its end: the mount is ready then.
+/// From the command to its end: the mount is ready then. It has read the list of the chunks, and nothing in them.
 fn mounting(bench: &Bench, small: &Made, large: &Made) -> Result<Row> {
     let dir = bench.shelf.instance().dir().join("growth-mount");
     std::fs::create_dir_all(&dir)?;
@@ -96,7 +96,7 @@ fn mounting(bench: &Bench, small: &Made, large: &Made) -> Result<Row> {
         Ok(sample)
     };
     let samples = in_turn(bench.patience, || side(large), || side(small))?;
-    let wanted = Growth::None.limit(small, large);
+    let wanted = Growth::Linear.limit(small, large);
     let work = format!("mount, {}", sizes(small, large));
     Ok(Row::new(work, RIVAL, Some(wanted), samples))
 }

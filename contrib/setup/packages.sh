@@ -10,11 +10,11 @@
 set -eu
 
 build="gcc libc6-dev ca-certificates"
-cyrus="cyrus-imapd cyrus-replication cyrus-admin cyrus-clients sasl2-bin libsasl2-2 libsasl2-modules libsasl2-modules-db python3 sqlite3 strace"
+cyrus="cyrus-imapd cyrus-replication cyrus-admin cyrus-clients sasl2-bin libsasl2-2 libsasl2-modules libsasl2-modules-db python3 sqlite3 strace groff-base"
 newer="debootstrap util-linux strace"
 service="systemd openssl"
 mount="fuse3 mount rsync tar gzip diffutils attr cpio libarchive-tools mutt python3 restic dovecot-core"
-bench="borgbackup restic"
+bench="borgbackup python3-pyfuse3 restic"
 fuzz="g++"
 
 wanted=

@@ -233,15 +233,11 @@ impl Commands {
         };
         self.active = true;
         if let Err(text) = verb::judge(&text) {
-            Reply::Bad(text.to_owned()).write(out);
-            return Next::Read;
+            return self.refuse(&Reply::Bad(text.to_owned()), out);
         }
         let command = match parse_command(&text) {
             Ok(command) => command,
-            Err(error) => {
-                refusal(&error).write(out);
-                return Next::Read;
-            }
+            Err(error) => return self.refuse(&refusal(&error), out),
         };
         let answer = match command {
             Command::Noop => Reply::Ok("Noop completed".to_owned()),
@@ -278,6 +274,15 @@ impl Commands {
             }
         };
         answer.write(out);
+        Next::Read
+    }
+}
+
+impl Commands {
+    /// What was not understood.
+    fn refuse(&mut self, reply: &Reply, out: &mut Vec<u8>) -> Next {
+        self.tally.replied(reply);
+        reply.write(out);
         Next::Read
     }
 }

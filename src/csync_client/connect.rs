@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::channel::{Channel, Stream};
 use super::client::Result;
-use super::dialect::Dialect;
+use super::dialect::{Dialect, imap_capabilities};
 use super::login::Credentials;
 use super::{Address, Client, ClientError, TlsMode, TlsSettings, tls};
 
@@ -212,15 +212,6 @@ impl Client {
             answer,
         })
     }
-}
-
-/// The words of `[CAPABILITY …]`.
-pub(super) fn imap_capabilities(text: &str) -> Vec<String> {
-    let list = text
-        .split_once("[CAPABILITY ")
-        .and_then(|(_, rest)| rest.split_once(']'));
-    let words = list.map_or("", |(list, _)| list).split(' ');
-    words.map(str::to_owned).collect()
 }
 
 impl Connect<'_> {

@@ -42,6 +42,15 @@ impl Dialect {
     }
 }
 
+/// What an imapd can do, by the `[CAPABILITY …]` of its banner or answer.
+pub(super) fn imap_capabilities(text: &str) -> Vec<String> {
+    let list = text
+        .split_once("[CAPABILITY ")
+        .and_then(|(_, rest)| rest.split_once(']'));
+    let words = list.map_or("", |(list, _)| list).split(' ');
+    words.map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,7 @@
 //! AUTHENTICATE, with libsasl2 as the client (spec: csync 1.3, 1.7).
 
 use super::client::Result;
-use super::connect::imap_capabilities;
-use super::dialect::Dialect;
+use super::dialect::{Dialect, imap_capabilities};
 use super::{Client, ClientError};
 use crate::csync::base64;
 use crate::sasl;

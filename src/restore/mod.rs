@@ -2,7 +2,7 @@
 //!
 //! In rooms of their own: `objects` (what was asked for) → `plan` (what goes where, a value that `-n` prints) →
 //! `target` (what the server has) → `compare` (what is left to do) → `run` (done, mailbox by mailbox, in the lines of
-//! `wire`). `extras` is what is not a message, `files` what needs no server.
+//! `wire`). `extras` is what is not a message, which `gather` finds in the backup; `files` is what needs no server.
 //!
 //! Nothing is sent before everything that was asked for was found, and nothing is changed in a target before it
 //! was asked what it has. The backup is only read, under a shared lock.
@@ -11,6 +11,7 @@ mod bodies;
 mod compare;
 mod extras;
 mod files;
+mod gather;
 mod names;
 mod objects;
 pub mod options;
@@ -291,7 +292,7 @@ impl Restore<'_> {
         };
         let mut plan = plan(choice, options, &shape);
         if !options.to_files() {
-            extras::add(backup, options.beyond, &mut plan)?;
+            gather::add(backup, options.beyond, &mut plan)?;
             if options.keep_uidvalidity {
                 plan.intermediates = above(&plan, backup)?;
             }

@@ -125,6 +125,9 @@ pub fn print_plan(
             let sources = mailbox.sources.iter().map(|s| external(s, namespace));
             write!(out, ", from {}", sources.collect::<Vec<_>>().join(" and "))?;
         }
+        if let Some(partition) = &mailbox.partition {
+            write!(out, ", on partition {partition}")?;
+        }
         if let Some(Compared {
             exists,
             present,
@@ -170,6 +173,8 @@ pub fn plan_json(plan: &Plan, compared: &[Compared], namespace: &Namespace) -> J
             .with("from", Json::Array(sources.collect()))
             .with("messages", Json::int(count))
             .with("bytes", Json::int(octets))
+            .with("partition", mailbox.partition.as_deref().map(Json::text))
+            .with("acl", mailbox.acl.as_deref().map(Json::text))
             .with(
                 "keep_uids",
                 Json::int(i64::from(mailbox.identity().is_some())),

@@ -1,6 +1,8 @@
 //! restore beside C's, as far as no server is needed: every sample of what C's does. What a server sees is compared
 //! in tests/restore.
 
+use std::os::unix::fs::PermissionsExt;
+
 use cyrusbackup::store::{Backup, Lock};
 
 use super::place::Place;
@@ -220,6 +222,41 @@ fn a_locked_backup_is_left_alone() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     like_c(&place, "restore -n localhost carol user/carol");
+}
+
+/// A backup on a tape or a read-only snapshot is as good as any.
+#[test]
+fn nothing_is_written_beside_the_backup() {
+    let Some(place) = Place::new() else { return };
+    let dir = place.path("b");
+    let out = place.path("tmp/out");
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let files: Vec<_> = std::fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    let before: Vec<_> = files
+        .iter()
+        .map(|file| std::fs::read(file).unwrap())
+        .collect();
+    files.iter().for_each(|file| mode(file, 0o400));
+    mode(&dir, 0o500);
+    for line in [
+        format!("--to-maildir {} -a carol", out.display()),
+        "-n --at now --subject carol 127.0.0.1 carol".to_owned(),
+    ] {
+        let ours = place.ours(&format!("restore {line}"));
+        assert_eq!((ours.code, ours.err.as_str()), (Some(0), ""), "{line}");
+    }
+    mode(&dir, 0o700);
+    let after: Vec<_> = files
+        .iter()
+        .map(|file| std::fs::read(file).unwrap())
+        .collect();
+    assert!(after == before);
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), files.len());
 }
 
 #[test]

@@ -167,7 +167,50 @@ fn every_part_comes_back_as_it_was() {
     assert_eq!(content(&mut anne, "INBOX/After"), moved_inbox);
     assert_eq!(content(&mut anne, "INBOX/After/Other"), moved_other);
 
-    // By what stands in headers.
+    // What was moved away, by the time of it; later nothing was moved.
+    let moved: Vec<_> = inbox
+        .iter()
+        .filter(|line| !moved_inbox.contains(line))
+        .cloned()
+        .collect();
+    let between = format!(
+        "--expunged-since @{} --expunged-until @{}",
+        before_move + 1,
+        after_move + 1
+    );
+    let said = world.restored(&format!(
+        "{between} --into user/anne/Moved {server} anne user/anne"
+    ));
+    assert!(said.starts_with("restored: 2 "), "{said}");
+    assert_eq!(content(&mut anne, "INBOX/Moved"), moved);
+    let none = format!("--deleted-until @{after_move} -n {server} anne");
+    assert!(!world.restore(&none).out.contains("user/anne/P/Q/R"));
+    let some = format!("--deleted-until @{} -n {server} anne", now() + 1);
+    assert!(world.restored(&some).contains("user/anne/P/Q/R"));
+
+    // By what stands in headers: number 7 is the one in P whose subject is Gr\u{fc}\u{df}e, encoded.
+    let seventh = cyrusbackup::types::Guid::of(&bodies[6]).to_string();
+    for (place, criteria, found) in [
+        ("S1", "--subject gr\u{fc}\u{df}e", 1),
+        (
+            "S2",
+            "--from anne@example --since 2026-03-02 --before 2026-03-03",
+            2,
+        ),
+        ("S3", "--to bob@example --since 2026-03-03", 0),
+        ("S4", "--from bob@example", 0),
+    ] {
+        let line = format!("{criteria} -r --into user/anne/{place} {server} anne user/anne/P");
+        let said = world.restore(&line);
+        let there = format!("INBOX/{place}/P");
+        let back = match anne.list().contains(&there) {
+            true => content(&mut anne, &there),
+            false => Vec::new(),
+        };
+        assert_eq!(back.len(), found, "{criteria}: {said:?}");
+        assert!(back.iter().all(|line| p.contains(line)), "{criteria}");
+        assert!(found != 1 || back[0].starts_with(&seventh), "{criteria}");
+    }
     bodies.truncate(1);
     let text = String::from_utf8_lossy(&bodies[0]).into_owned();
     let id = text

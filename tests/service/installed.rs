@@ -69,6 +69,11 @@ fn make_install_puts_everything_where_it_belongs_and_uninstall_takes_it_away() {
                 "opt/backup/lib/systemd/system/cyrus-backupd.socket",
                 "opt/backup/share/doc/cyrusbackup/README.md",
                 "opt/backup/share/doc/cyrusbackup/cyrus.conf.example",
+                "opt/backup/share/man/man8/backupd.8",
+                "opt/backup/share/man/man8/ctl_backups.8",
+                "opt/backup/share/man/man8/cyr_backup.8",
+                "opt/backup/share/man/man8/mount.cyrusbackup.8",
+                "opt/backup/share/man/man8/restore.8",
                 "sbin/mount.cyrusbackup",
                 "sbin/mount.fuse.cyrusbackup",
             ]

@@ -1,6 +1,7 @@
 //! Answers `GET /metrics`, and nothing else. One request for a connection, within some seconds and some
 //! kilobytes, a few at a time: whoever reaches the port can slow nothing down.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
@@ -78,18 +79,13 @@ impl Exporter {
         self: Arc<Exporter>,
         MetricsAddress(address): MetricsAddress,
         patient: bool,
-        orders: watch::Receiver<Order>,
+        mut orders: watch::Receiver<Order>,
     ) -> io::Result<()> {
-        let listener = TcpListener::bind(address).await;
-        if let Err(error) = listener
-            .as_ref()
-            .map_err(|error| io::Error::new(error.kind(), error.to_string()))
-            && !patient
-        {
-            return Err(error);
-        }
+        let listener = match TcpListener::bind(address).await {
+            Err(error) if !patient => return Err(error),
+            listener => listener,
+        };
         tokio::spawn(async move {
-            let mut orders = orders;
             tokio::select! {
                 () = self.serve(listener, address) => {}
                 // The next process needs the port.
@@ -180,7 +176,7 @@ fn look(metrics: &Metrics, placement: &Placement) -> Vec<u64> {
         Vec::new()
     });
     let now = unix_time(SystemTime::now());
-    let seen: std::collections::HashMap<String, u64> = metrics
+    let seen: HashMap<String, u64> = metrics
         .seen()
         .iter()
         .map(|(key, time)| (key.as_str().to_owned(), *time))

@@ -44,7 +44,7 @@ pub(super) fn page(metrics: &Metrics, ages: &[u64]) -> String {
     );
     page.counter(
         "commands_total",
-        "GET and APPLY commands, by their answer.",
+        "GET, APPLY and what was not understood, by the answer.",
         &[
             ("{reply=\"ok\"}", m.replies_ok.get()),
             ("{reply=\"no\"}", m.replies_no.get()),

@@ -8,7 +8,7 @@ mod place;
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::options::Files;
 use super::plan::{LeftOut, Plan, Planned};
@@ -63,20 +63,22 @@ pub fn write(
     quiet: bool,
     summary: &mut Summary,
 ) -> Result<(), FileError> {
-    let mut forms: Vec<Box<dyn Form>> = Vec::new();
+    let mut forms: Vec<(Box<dyn Form>, &Path)> = Vec::new();
     if let Some(dir) = &files.to_maildir {
-        forms.push(Box::new(maildir::Maildir::create(dir, namespace)?));
+        forms.push((Box::new(maildir::Maildir::create(dir, namespace)?), dir));
     }
     if let Some(file) = &files.to_mbox {
-        forms.push(Box::new(mbox::Mbox::create(file)?));
+        forms.push((Box::new(mbox::Mbox::create(file)?), place::above(file)));
     }
     if let Some(dir) = &files.to_eml {
-        forms.push(Box::new(eml::Eml::create(dir, namespace)?));
+        forms.push((Box::new(eml::Eml::create(dir, namespace)?), dir));
     }
     let progress = Progress::new(plan.size().1, quiet);
-    for form in &mut forms {
-        write_form(plan, backup, &mut **form, &progress, summary)?;
+    for (mut form, dir) in forms {
+        let disk = place::Disk::of(dir)?;
+        write_form(plan, backup, &mut *form, &progress, summary)?;
         form.finish()?;
+        disk.sync()?;
     }
     Ok(())
 }

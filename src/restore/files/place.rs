@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::FileError;
@@ -25,6 +25,34 @@ pub(super) fn write_whole(
         fs::rename(temporary, path)
     };
     write().map_err(FileError::at(path))
+}
+
+/// The directory that a file is in.
+pub(super) fn above(file: &Path) -> &Path {
+    file.parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// The file system that files are written to, from before the first one on: what it could not bring to the medium
+/// comes to light at the end.
+pub(super) struct Disk {
+    dir: File,
+    path: PathBuf,
+}
+
+impl Disk {
+    /// That of a directory.
+    pub(super) fn of(path: &Path) -> Result<Disk, FileError> {
+        let dir = File::open(path).map_err(FileError::at(path))?;
+        let path = path.to_owned();
+        Ok(Disk { dir, path })
+    }
+
+    /// Waits until all is on the medium: one syncfs(2), since thousands of files each synced take minutes.
+    pub(super) fn sync(self) -> Result<(), FileError> {
+        nix::unistd::syncfs(&self.dir).map_err(|error| FileError::at(&self.path)(error.into()))
+    }
 }
 
 /// Makes a directory and those above it.

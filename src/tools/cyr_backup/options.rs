@@ -230,6 +230,8 @@ More commands:
     cyr_backup [options] [mode] backup find [find options]
                         # messages by mailbox, header, date, flag, size and
                         # deletion; find --help shows the options
+    cyr_backup [options] [mode] backup tar [tar options]
+                        # the tree of a mount as an archive; tar --help
 
 ";
 
