@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use cyrusbackup::store::{Appender, Backup, Lock, StoreError, layout};
 use nix::sys::ptrace;
@@ -15,6 +16,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::place::Place;
+use super::rig::Limit;
 
 /// Runs a command and kills it at its `at`th stop at a system call; returns how many stops there were.
 fn run_to(mut command: Command, at: Option<u64>) -> u64 {
@@ -25,6 +27,7 @@ fn run_to(mut command: Command, at: Option<u64>) -> u64 {
     #[expect(clippy::zombie_processes, reason = "waitpid below waits for it")]
     let child = command.spawn().unwrap();
     let pid = Pid::from_raw(child.id().cast_signed());
+    let _limit = Limit::on(child.id(), Duration::from_secs(300));
     assert!(matches!(
         waitpid(pid, None).unwrap(),
         WaitStatus::Stopped(_, Signal::SIGTRAP)

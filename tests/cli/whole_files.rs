@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
 use cyrusbackup::store::lock::{Locked, Mode, open_locked};
 use cyrusbackup::store::{Backup, Lock};
 
 use super::place::Place;
-use super::rig::Output;
+use super::rig::{Limit, Output, ended};
 
 /// Everything is older than the retention but what is alive.
 const SHORT: &str = "backup_retention: 1s\n";
@@ -87,6 +88,7 @@ fn lock_speaks_at_once_and_holds_until_eof() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let limit = Limit::on(child.id(), Duration::from_secs(120));
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(
         lines.next().unwrap().unwrap(),
@@ -104,7 +106,8 @@ fn lock_speaks_at_once_and_holds_until_eof() {
     let mut stdin = child.stdin.take().unwrap();
     writeln!(stdin, "enough").unwrap();
     drop(stdin);
-    assert!(child.wait().unwrap().success());
+    assert_eq!(ended(&mut child), Some(0));
+    drop(limit);
     assert_eq!(
         place.c("ctl_backups verify carol").out,
         "verify carol: ok\n"

@@ -44,7 +44,7 @@ pub use instance::Instance;
 pub use mail::{Mail, Rng};
 pub use master::{Master, Service};
 pub use mount::{Mount, attribute};
-pub use process::{Output, ended, our_binary, run};
+pub use process::{Limit, Output, ended, our_binary, run};
 pub use proxy::{Proxy, Trigger};
 pub use rows::{Rows, Tolerate};
 pub use sieve::{Sieve, base64};

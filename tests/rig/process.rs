@@ -64,6 +64,24 @@ pub fn ended(child: &mut Child) -> Option<i32> {
     panic!("process {} does not end within a minute", child.id());
 }
 
+/// Kills a child that is not done in time; so whoever waits for it is not kept waiting for ever.
+pub struct Limit(std::sync::mpsc::Sender<()>);
+
+impl Limit {
+    /// Until it is dropped, at the latest when the child has been reaped.
+    pub fn on(pid: u32, limit: Duration) -> Limit {
+        let (over, done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            if done.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("process {pid} is killed after {limit:?}");
+                let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            }
+        });
+        Limit(over)
+    }
+}
+
 /// The path of a program of this package.
 pub fn our_binary(name: &str) -> &'static str {
     match name {
