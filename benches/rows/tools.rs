@@ -18,7 +18,7 @@ struct Work {
     args: &'static str,
     changes: bool,
     wanted: Option<f64>,
-    /// C is stopped after so many seconds.
+    /// C is stopped after so many seconds, in a small run after ten.
     limit: Option<u64>,
 }
 
@@ -97,7 +97,9 @@ fn row(bench: &Bench, instance: &Instance, made: &Made, work: &Work, what: &str)
     let mut stopped = "";
     let theirs = || {
         let command = || instance.program(work.program);
-        let limit = work.limit.map(Duration::from_secs);
+        let limit = work
+            .limit
+            .map(|full| Duration::from_secs(bench.pick(10, full)));
         let (sample, late) = side(instance, made, work, limit, command)?;
         stopped = if late { " (C did not end)" } else { stopped };
         Ok(sample)
