@@ -60,6 +60,7 @@ soak: test-packages
 	SOAK=1 $(CARGO) test --locked --no-fail-fast --test crash
 	CROWD=1000 $(CARGO) test --locked --test service crowd -- --nocapture
 	RESTORE_MESSAGES=3000 $(CARGO) test --locked --test restore round_trip
+	SOAK=1 $(CARGO) test --locked --test cli -- killed power_cut
 
 # One minute of fuzzing, shared by all targets; works with the stable toolchain.
 fuzz-smoke:

@@ -14,7 +14,7 @@ cyrus="cyrus-imapd cyrus-replication cyrus-admin cyrus-clients sasl2-bin libsasl
 newer="debootstrap util-linux strace"
 service="systemd openssl"
 mount="fuse3 mount rsync tar gzip diffutils attr cpio libarchive-tools mutt python3 restic dovecot-core"
-bench="borgbackup restic"
+bench="borgbackup python3-pyfuse3 restic"
 fuzz="g++"
 
 wanted=

@@ -113,20 +113,36 @@ impl Bodies {
     pub fn read(&self, place: &BodyPlace) -> Result<Arc<[u8]>> {
         let row = &place.row;
         let far = place.point.is_none() && row.offset > NEAR;
-        if far || lock(&self.long_lines).contains(&row.chunk_id) {
+        if far
+            || lock(&self.long_lines).contains(&row.chunk_id)
+            || lock(&self.seek).knows(place.chunk_offset)
+        {
             return self.read_by_table(place);
         }
+        match self.read_near(place)? {
+            Some(octets) => Ok(octets),
+            None => self.read_by_table(place),
+        }
+    }
+
+    /// From the start of the line. None if it is a long way, and many more are to be expected.
+    fn read_near(&self, place: &BodyPlace) -> Result<Option<Arc<[u8]>>> {
+        let row = &place.row;
         let _one_inflates = self.stripe(row.chunk_id, row.offset);
         if let Some(octets) = self.known(&row.guid) {
-            return Ok(octets);
+            return Ok(Some(octets));
         }
+        let most = match self.remember.load(Ordering::Relaxed) {
+            true => FAR,
+            false => u64::MAX,
+        };
         if place.point.is_some()
-            && let Ok(octets) = self.read_line(place, place.point)
+            && let Ok(octets) = self.read_line(place, place.point, most)
         {
             return Ok(octets);
         }
         // No point, or one that is wrong (a mark inside data): from the chunk's start.
-        self.read_line(place, None)
+        self.read_line(place, None, most)
     }
 
     /// Gives back memory that is only kept for the next question.
@@ -136,7 +152,13 @@ impl Bodies {
         lock(&self.parked).clear();
     }
 
-    fn read_line(&self, place: &BodyPlace, point: Option<SeekPoint>) -> Result<Arc<[u8]>> {
+    /// None if the message is not in the first `most` bytes of its line.
+    fn read_line(
+        &self,
+        place: &BodyPlace,
+        point: Option<SeekPoint>,
+        most: u64,
+    ) -> Result<Option<Arc<[u8]>>> {
         let row = &place.row;
         let fail = |e| self.damaged(row, e);
         let mut reader = self.start(place.chunk_offset, point).map_err(fail)?;
@@ -144,16 +166,20 @@ impl Bodies {
         let mut finder = Finder {
             wanted: row.guid,
             found: None,
-            found_at: 0,
+            at: 0,
+            last: row.offset.saturating_add(most),
             current: None,
             ahead: 0,
             cache: &self.cache,
         };
         let end = scan(&mut reader, &mut finder).map_err(fail)?;
-        if finder.found_at.saturating_sub(row.offset) > FAR {
+        if finder.at.saturating_sub(row.offset) > FAR {
             lock(&self.long_lines).insert(row.chunk_id);
         }
-        finder.found.ok_or_else(|| {
+        if finder.found.is_none() && finder.at > finder.last {
+            return Ok(None);
+        }
+        finder.found.map(Some).ok_or_else(|| {
             let reason = format!("the message is not in its line ({end:?})");
             fail(io::Error::new(io::ErrorKind::InvalidData, reason))
         })
@@ -171,28 +197,23 @@ impl Bodies {
         }
         let Some((offset, size)) = table.find(&row.guid) else {
             // Behind damage, or not there at all; this tells which.
-            return self.read_line(place, None);
+            return self.read_whole(place);
         };
         let start = table.start(offset);
         let from = start.map_or(0, |start| start.offset);
         let parked = self.take_parked(row.chunk_id, from, offset);
-        let fail = |e| self.damaged(row, e);
-        let first = match (parked, start) {
+        let reader = match (parked, start) {
             (Some(reader), _) => Ok(reader),
             (None, Some(start)) => self.start_at(start),
             (None, None) => self.start(place.chunk_offset, None),
         };
-        let read = first.and_then(|mut reader| {
+        let read = reader.and_then(|mut reader| {
             let octets = exact(&mut reader, &row.guid, offset, size)?;
             Ok((reader, octets))
         });
-        let (reader, octets) = match read {
-            Ok(read) => read,
-            Err(_) => {
-                let mut reader = self.start(place.chunk_offset, None).map_err(fail)?;
-                let octets = exact(&mut reader, &row.guid, offset, size).map_err(fail)?;
-                (reader, octets)
-            }
+        let Ok((reader, octets)) = read else {
+            // A mark inside data, or damage.
+            return self.read_whole(place);
         };
         let mut parked = lock(&self.parked);
         if parked.len() >= PARKED {
@@ -202,6 +223,12 @@ impl Bodies {
         drop(parked);
         lock(&self.cache).put(row.guid, octets.clone());
         Ok(octets)
+    }
+
+    /// The long way, from the chunk's start.
+    fn read_whole(&self, place: &BodyPlace) -> Result<Arc<[u8]>> {
+        let found = self.read_line(place, None, u64::MAX)?;
+        found.ok_or_else(|| self.damaged(&place.row, io::ErrorKind::NotFound.into()))
     }
 
     /// What a scan of a chunk finds; once, if somebody kept it, or memory is enough.
@@ -319,8 +346,10 @@ pub(super) fn skip_to(reader: &mut MemberReader, offset: u64) -> io::Result<()> 
 struct Finder<'a> {
     wanted: Guid,
     found: Option<Arc<[u8]>>,
-    /// Where it starts in the inflated chunk.
-    found_at: u64,
+    /// Where the wanted one, or the one looked at, starts in the inflated chunk.
+    at: u64,
+    /// Behind this there is no use in looking.
+    last: u64,
     current: Option<(Guid, u64, Vec<u8>)>,
     /// Bytes read since the wanted one.
     ahead: usize,
@@ -329,8 +358,8 @@ struct Finder<'a> {
 
 impl Visitor for Finder<'_> {
     fn file(&mut self, file: &FileRef, offset: u64) {
-        if file.guid == self.wanted && self.found.is_none() {
-            self.found_at = offset;
+        if self.found.is_none() {
+            self.at = offset;
         }
         // Memory is taken as octets come, never for what a header claims.
         self.current = Some((file.guid, file.size, Vec::new()));
@@ -367,7 +396,10 @@ impl Visitor for Finder<'_> {
     }
 
     fn enough(&mut self) -> bool {
-        self.found.is_some() && self.ahead >= READ_AHEAD
+        match self.found {
+            Some(_) => self.ahead >= READ_AHEAD,
+            None => self.at > self.last,
+        }
     }
 }
 
@@ -426,7 +458,7 @@ pub(super) mod tests {
     use super::super::scan::CHUNK_START;
     use super::*;
 
-    /// A data file as C's compact leaves it: one line with all bodies, no flush anywhere, no index.
+    /// A data file as C's compact leaves it: one line with all bodies, no flush in it, no index.
     pub(in crate::store) fn compacted(count: u32) -> (tempfile::TempDir, PathBuf, Vec<Vec<u8>>) {
         let mut x = 1u32;
         let mut noise = || {
@@ -442,7 +474,7 @@ pub(super) mod tests {
                 body
             })
             .collect();
-        let mut text = format!("{CHUNK_START}1700000000 APPLY MESSAGE (").into_bytes();
+        let mut text = b"1700000000 APPLY MESSAGE (".to_vec();
         for body in &bodies {
             let (guid, size) = (Guid::of(body), body.len());
             text.extend(format!("%{{default {guid} {size}}}\r\n").bytes());
@@ -452,6 +484,8 @@ pub(super) mod tests {
         text.pop();
         text.extend(b")\r\n");
         let mut writer = MemberWriter::new();
+        writer.write(CHUNK_START.as_bytes()).unwrap();
+        writer.flush().unwrap();
         writer.write(&text).unwrap();
         writer.finish().unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -488,6 +522,34 @@ pub(super) mod tests {
                 assert!(octets[..] == expected[at][..], "{at}");
             }
         }
+    }
+
+    #[test]
+    fn a_long_line_is_no_place_to_start_twice() {
+        let (_dir, path, expected) = compacted(4000);
+        let (backup, places) = open(&path);
+        let bodies = backup.bodies();
+        bodies.keep(0);
+        let read = |at: usize| {
+            let place = backup.place(&places[at].row.guid).unwrap();
+            assert!(bodies.read(&place).unwrap()[..] == expected[at][..], "{at}");
+        };
+        let by_table = || lock(&bodies.tables).len();
+        // Near its start the line is good enough.
+        read(100);
+        read(200);
+        assert_eq!(by_table(), 0);
+        read(3500);
+        assert_eq!(by_table(), 0, "one way is shorter than all of the chunk");
+        (0..3000).step_by(500).for_each(read);
+        assert_eq!(by_table(), 1);
+        // Who stays makes the table at once.
+        let (again, _) = open(&path);
+        let bodies = again.bodies();
+        bodies.remember();
+        let place = again.place(&places[3500].row.guid).unwrap();
+        assert!(bodies.read(&place).unwrap()[..] == expected[3500][..]);
+        assert_eq!(lock(&bodies.tables).len(), 1);
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl SeekFile {
         table.ok()
     }
 
+    /// Whether there seems to be one.
+    pub fn knows(&mut self, chunk: u64) -> bool {
+        self.sections().contains_key(&chunk)
+    }
+
     /// Keeps a table. Nothing depends on it: trouble is only worth a word to who looks for it.
     pub fn put(&mut self, chunk: u64, table: &Table) {
         let Some(end) = table.end.filter(|_| table.length >= WORTH) else {

@@ -119,7 +119,7 @@ fn verify_good_backups() {
         "ctl_backups -V verify carol",
         "ctl_backups -j verify carol %SHARED",
         "ctl_backups -j verify -f b/carol",
-        "ctl_backups verify -f b/carol b/craft-n b/craft-quoted b/craft-tsback b/craft-tsline",
+        "ctl_backups verify -f b/carol b/craft-n b/craft-quoted b/craft-tsline",
         "ctl_backups -vv verify -f b/craft-emptychunk",
         "ctl_backups verify -P nobody",
         "ctl_backups verify gone",
@@ -331,6 +331,56 @@ fn indexes_that_c_does_not_look_at_closely() {
             ours.out
         );
         assert_eq!((ours.err.as_str(), ours.code), ("", Some(75)));
+    }
+}
+
+/// D17: what C's index says nothing of, and what nobody but us keeps.
+#[test]
+fn verify_looks_further() {
+    let Some(place) = Place::new() else { return };
+    place.differs("ctl_backups verify -f b/craft-tsback", |mut c| {
+        assert_eq!(c.out, "verify b/craft-tsback: ok\n");
+        let behind = "106 bytes behind chunk 1, at offset 109, are not in the index\n";
+        let status = "verify b/craft-tsback: failed (bytes behind the last chunk)\n";
+        c.out = format!("{behind}{status}");
+        c.code = Some(75);
+        c
+    });
+    // After a reindex nothing is left over, and our tables are there.
+    assert_eq!(
+        place.ours("ctl_backups reindex -f b/craft-tsback").code,
+        Some(0)
+    );
+    assert_eq!(
+        place.ours("ctl_backups verify -f b/craft-tsback").code,
+        Some(0)
+    );
+    place.ours("ctl_backups reindex carol");
+    for (sql, said) in [
+        (
+            "UPDATE cb_state SET value = value - 1 WHERE key = 'data_end'",
+            "the state of the file checksum behind chunk 4 is not the file's\n",
+        ),
+        (
+            "INSERT INTO cb_seek VALUES (3, 700, 2300)",
+            "byte 700 of chunk 3 is not found from offset 2300\n",
+        ),
+        (
+            "INSERT INTO cb_record (mailbox_id, uid, guid, chunk_id, size, flags, annotations) VALUES \
+          (1, 9, '0000000000000000000000000000000000000001', 1, 5, '()', '')",
+            "message 0000000000000000000000000000000000000001 of 11111111-aaaa-bbbb-cccc-0000000000c1 uid 9 never came\n",
+        ),
+    ] {
+        place.copy("b/carol", "b/bent");
+        place.sql("b/bent", sql);
+        let ours = place.ours("ctl_backups --keep-going verify -f b/bent");
+        assert!(ours.out.contains(said), "{sql}: {}", ours.out);
+        assert_eq!(ours.code, Some(75), "{sql}");
+        assert_eq!(
+            place.c("ctl_backups verify -f b/bent").code,
+            Some(0),
+            "{sql}"
+        );
     }
 }
 

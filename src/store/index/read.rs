@@ -226,6 +226,19 @@ impl Index {
         })
     }
 
+    /// All seek points with their chunks, in the order of the file.
+    pub(in crate::store) fn seek_points(&self) -> Result<Vec<(i64, SeekPoint)>> {
+        let sql = "SELECT chunk_id, offset, file_offset FROM cb_seek ORDER BY chunk_id, offset";
+        self.ours(sql, |row| {
+            let (offset, file_offset) = (row.get(1)?, row.get(2)?);
+            let point = SeekPoint {
+                offset,
+                file_offset,
+            };
+            Ok((row.get(0)?, point))
+        })
+    }
+
     /// The last seek point of a chunk at or before an uncompressed offset.
     pub fn seek_point(&self, chunk_id: i64, offset: u64) -> Result<Option<SeekPoint>> {
         if !self.extended {

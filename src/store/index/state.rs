@@ -249,7 +249,7 @@ impl Index {
         self.run(sql, params![mailbox_id, now]).map(drop)
     }
 
-    fn ours<T>(
+    pub(super) fn ours<T>(
         &self,
         sql: &str,
         map: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,

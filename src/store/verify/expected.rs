@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::finding::{Damage, Finding, MailboxName, Place};
 use crate::store::error::Result;
-use crate::store::index::{ChunkRow, Index, MailboxRow};
+use crate::store::index::{ChunkRow, Index, MailboxRow, SeekPoint, State};
 use crate::types::Guid;
 
 /// The chunks of the index in their order, each with its rows; and rows of chunks that are not
@@ -16,6 +16,8 @@ use crate::types::Guid;
 pub(super) struct Expected {
     pub(super) chunks: Vec<(ChunkRow, Rows)>,
     strays: BTreeMap<i64, Rows>,
+    /// How far our own tables say that they go.
+    pub(super) state: Option<State>,
 }
 
 /// What one chunk should hold.
@@ -24,6 +26,8 @@ pub(super) struct Rows {
     pub(super) messages: Vec<Message>,
     pub(super) mailboxes: Vec<MailboxRow>,
     pub(super) records: Vec<Record>,
+    /// By their offset.
+    pub(super) points: Vec<SeekPoint>,
 }
 
 /// A row of `message`.
@@ -44,6 +48,8 @@ pub(super) struct Record {
     pub(super) internaldate: i64,
     pub(super) size: Option<u64>,
     pub(super) guid: Guid,
+    /// It lives, and its octets never came.
+    pub(super) bodiless: bool,
 }
 
 /// Where each message is, by its GUID.
@@ -52,13 +58,19 @@ pub(super) type Places = HashMap<Guid, Vec<Place>>;
 impl Expected {
     pub(super) fn load(index: &Index) -> Result<Expected> {
         let mut rows = by_chunk(index)?;
+        let mut points: BTreeMap<i64, Vec<SeekPoint>> = BTreeMap::new();
+        for (chunk, point) in index.seek_points()? {
+            points.entry(chunk).or_default().push(point);
+        }
         let chunks = index.chunks()?.into_iter().map(|chunk| {
-            let rows = rows.remove(&chunk.id).unwrap_or_default();
+            let mut rows = rows.remove(&chunk.id).unwrap_or_default();
+            rows.points = points.remove(&chunk.id).unwrap_or_default();
             (chunk, rows)
         });
         Ok(Expected {
             chunks: chunks.collect(),
             strays: rows,
+            state: index.state()?,
         })
     }
 
@@ -94,6 +106,20 @@ impl Expected {
     }
 }
 
+impl Rows {
+    /// Living records without a body.
+    pub(super) fn bodiless(&self) -> impl Iterator<Item = Damage> {
+        let records = self.records.iter().filter(|record| record.bodiless);
+        records.map(|record| Damage::NoBody {
+            place: Place {
+                mailbox: Arc::clone(&record.mailbox),
+                uid: record.uid,
+            },
+            guid: record.guid,
+        })
+    }
+}
+
 fn by_chunk(index: &Index) -> Result<BTreeMap<i64, Rows>> {
     let mut chunks: BTreeMap<i64, Rows> = BTreeMap::new();
     for row in index.messages()? {
@@ -120,6 +146,7 @@ fn by_chunk(index: &Index) -> Result<BTreeMap<i64, Rows>> {
                 internaldate: record.internaldate,
                 size: record.size,
                 guid: record.guid,
+                bodiless: record.message_id.is_none() && record.expunged.is_none(),
             });
         }
         let rows = chunks.entry(row.last_chunk_id).or_default();

@@ -17,6 +17,8 @@ pub enum Stage {
     Messages,
     /// Mailboxes and their records.
     Links,
+    /// Ours beyond C: records without bodies, our own tables.
+    Own,
 }
 
 /// One disagreement between data file and index.
@@ -63,6 +65,14 @@ pub enum Damage {
     Record { place: Place, guid: Guid },
     /// The index has rows of a chunk that it does not have.
     NoChunk { rows: usize },
+    /// A message that lives in a mailbox, and whose octets never came.
+    NoBody { place: Place, guid: Guid },
+    /// Inflating cannot start at this file offset to get at this byte.
+    SeekPoint { byte: u64, file_offset: u64 },
+    /// So many octets stand behind the last chunk.
+    Behind { octets: u64 },
+    /// The state of the SHA-1 that the index keeps is not that of the file.
+    SavedHash,
 }
 
 /// A message that is not what it should be.
@@ -108,6 +118,10 @@ impl Finding {
             | Damage::MessageGuid { .. }
             | Damage::MessageSize { .. } => Stage::Messages,
             Damage::Mailbox { .. } | Damage::Record { .. } | Damage::NoChunk { .. } => Stage::Links,
+            Damage::NoBody { .. }
+            | Damage::SeekPoint { .. }
+            | Damage::Behind { .. }
+            | Damage::SavedHash => Stage::Own,
         }
     }
 }

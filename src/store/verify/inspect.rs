@@ -12,6 +12,7 @@ use super::content::Content;
 use super::expected::Rows;
 use super::finding::Damage;
 use super::names::Event;
+use super::points::Points;
 use crate::store::index::ChunkRow;
 use crate::store::member::{MemberEnd, MemberReader, hex};
 
@@ -37,9 +38,11 @@ impl Source<'_> {
     /// Inspects a chunk; without rows, only its checksums.
     pub(super) fn inspect(&self, chunk: &ChunkRow, rows: Option<&Rows>) -> io::Result<Inspected> {
         let mut content = rows.map(Content::new);
+        let mut points = Points::new(rows.map_or(&[], |rows| &rows.points));
         let mut sums = Sums::default();
         let inflated = self.inflate(chunk.offset, &mut |bytes| {
             sums.take(bytes);
+            points.take(bytes);
             if let Some(content) = &mut content {
                 content.take(bytes);
             }
@@ -61,6 +64,8 @@ impl Source<'_> {
             .map(|content| content.finish(end.is_some()))
             .unwrap_or_default();
         damage.extend(unlike);
+        damage.extend(points.finish(self.file, self.length, end.is_some())?);
+        damage.extend(rows.into_iter().flat_map(Rows::bodiless));
         Ok(Inspected {
             damage,
             events,

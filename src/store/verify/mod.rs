@@ -9,7 +9,10 @@
 //! Chunks are inspected side by side ([`team`]) while the file's SHA-1 runs through it; what needs the
 //! chunk before it is done in their order, so what is found does not depend on the number of threads.
 //!
-//! Left out: sieve scripts, and bytes that no chunk covers (they count for the file's SHA-1 only).
+//! Beyond C: messages without octets, what stands behind the last chunk, our own tables (seek points,
+//! the saved SHA-1).
+//!
+//! Left out: sieve scripts, and bytes between chunks (they count for the file's SHA-1 only).
 //! What is found comes out as values; the texts stand in `tools`.
 
 mod content;
@@ -18,6 +21,7 @@ mod finding;
 mod inspect;
 mod links;
 mod names;
+mod points;
 mod team;
 
 use std::cell::OnceCell;
@@ -172,8 +176,43 @@ impl<'a> Pass<'a> {
                 return Ok(Vec::new());
             }
         }
+        let behind = self.end_of_file(jobs)?;
         let mut findings = self.names.finish();
         findings.extend(self.expected.strays());
+        findings.extend(behind);
+        Ok(findings)
+    }
+
+    /// What stands behind the last chunk, and whether the index knows the file's SHA-1 up to there.
+    fn end_of_file(&mut self, jobs: &[Job<'_>]) -> io::Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        // A look at the last chunk alone does not ask.
+        let Some((last, Some(_))) = jobs.last().copied() else {
+            return Ok(findings);
+        };
+        let mut found = |offset, damage| {
+            findings.push(Finding {
+                chunk: last.id,
+                offset: Some(offset),
+                damage,
+            });
+        };
+        // Where a chunk that cannot be read ends, nobody knows.
+        if self.end > last.offset && self.end < self.length {
+            let octets = self.length - self.end;
+            found(self.end, Damage::Behind { octets });
+        }
+        let state = self.expected.state.as_ref();
+        if let Some(state) = state.filter(|state| state.chunk_id == last.id)
+            && let Some(saved) = FileHash::restore(&state.sha1)
+        {
+            self.hash
+                .read_to(self.file, saved.length().min(self.length))?;
+            let same = saved.length() == state.data_end && saved.hex() == self.hash.hex();
+            if !same {
+                found(last.offset, Damage::SavedHash);
+            }
+        }
         Ok(findings)
     }
 

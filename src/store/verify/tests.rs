@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::store::Lock;
+use crate::store::tests::{Octets, append, bodies, mail, mailbox, new_backup};
+use crate::store::{Appender, Lock, layout};
+use crate::types::Guid;
 
 /// Every so many bytes; a prime, so that all members are met at all kinds of places.
 const STEP: usize = 7;
@@ -74,13 +76,26 @@ fn what_c_wrote_is_good() {
         "craft-n",
         "craft-plus",
         "craft-quoted",
-        "craft-tsback",
         "craft-tsline",
     ] {
         for level in [Level::Quick, Level::Full] {
             assert_eq!(Copy::of(name).findings(level), [], "{name}");
         }
     }
+}
+
+/// C's reindex of this one died of the clock, and its index says nothing of the second chunk.
+#[test]
+fn what_c_s_reindex_lost_is_found() {
+    let copy = Copy::of("craft-tsback");
+    assert_eq!(copy.findings(Level::Quick), []);
+    let findings = copy.findings(Level::Full);
+    let behind = [Finding {
+        chunk: 1,
+        offset: Some(109),
+        damage: Damage::Behind { octets: 106 },
+    }];
+    assert_eq!(findings, behind);
 }
 
 #[test]
@@ -312,6 +327,93 @@ fn a_break_stops_the_threads() {
         assert_eq!(late.unwrap(), []);
         assert_eq!(seen, (1..=most).collect::<Vec<i64>>());
     }
+}
+
+/// A backup of ours with some seek points; `bodiless`: and a record whose body never came.
+fn ours(bodiless: bool) -> (tempfile::TempDir, PathBuf) {
+    let (dir, path) = new_backup();
+    let mails: Vec<Octets> = (0..40).map(|n| mail(n, 5_000)).collect();
+    let mut appender = Appender::open(&path, false).unwrap();
+    appender.append_bodies(&bodies(&mails), 100).unwrap();
+    let missing = bodiless.then(|| (99, Guid::of(b"never sent"), ""));
+    let records = (1..)
+        .zip(&mails)
+        .map(|(uid, mail)| (uid, Guid::of(&mail.0), ""));
+    let records: Vec<_> = records.chain(missing).collect();
+    let line = String::from_utf8(mailbox(&records)).unwrap();
+    append(&mut appender, line.replace("SIZE 3 ", "").as_bytes(), 100);
+    appender.commit().unwrap();
+    appender.finish().unwrap();
+    (dir, path)
+}
+
+#[test]
+fn our_own_tables_are_looked_at() {
+    for (sql, short) in [
+        ("", None),
+        (
+            "UPDATE cb_seek SET file_offset = file_offset + 1",
+            Some("SeekPoint"),
+        ),
+        ("UPDATE cb_seek SET offset = offset + 7", Some("SeekPoint")),
+        (
+            "UPDATE cb_seek SET offset = offset + 9999999",
+            Some("SeekPoint"),
+        ),
+        (
+            "UPDATE cb_state SET value = value + 1 WHERE key = 'data_end'",
+            Some("SavedHash"),
+        ),
+        (
+            "UPDATE cb_state SET value = CAST(substr(value, 1, 19) || x'5555' || substr(value, 22) AS BLOB) WHERE key = 'sha1'",
+            Some("SavedHash"),
+        ),
+        ("DELETE FROM cb_state WHERE key = 'sha1'", None),
+    ] {
+        let (_dir, path) = ours(false);
+        let index = rusqlite::Connection::open(layout::index(&path)).unwrap();
+        index.execute_batch(sql).unwrap();
+        drop(index);
+        let findings = findings_by(0, &Backup::open(&path, Lock::None).unwrap(), Level::Full);
+        let told: Vec<String> = findings.iter().map(|f| format!("{:?}", f.damage)).collect();
+        assert_eq!(told.is_empty(), short.is_none(), "{sql}: {told:?}");
+        let all = told
+            .iter()
+            .all(|told| told.starts_with(short.unwrap_or("-")));
+        assert!(all, "{sql}: {told:?}");
+    }
+    // What nobody has indexed.
+    let (_dir, path) = ours(false);
+    let mut data = fs::read(&path).unwrap();
+    let length = data.len() as u64;
+    data.extend_from_slice(b"whatever");
+    fs::write(&path, data).unwrap();
+    let findings = findings_by(0, &Backup::open(&path, Lock::None).unwrap(), Level::Full);
+    let [
+        Finding {
+            chunk: 1,
+            offset: Some(at),
+            damage: Damage::Behind { octets: 8 },
+        },
+    ] = &findings[..]
+    else {
+        panic!("{findings:?}")
+    };
+    assert_eq!(*at, length);
+    // A record whose body never came, and whose it is.
+    let (_dir, path) = ours(true);
+    let findings = findings_by(0, &Backup::open(&path, Lock::None).unwrap(), Level::Full);
+    let [
+        Finding {
+            damage: Damage::NoBody { place, guid },
+            ..
+        },
+    ] = &findings[..]
+    else {
+        panic!("{findings:?}")
+    };
+    let told = (place.mailbox.mboxname.as_str(), place.uid, *guid);
+    assert_eq!(told, ("user.anne", 99, Guid::of(b"never sent")));
 }
 
 #[test]

@@ -26,7 +26,7 @@ const STEPS: [(&str, &[Stage]); 3] = [
         &[Stage::FileChecksum, Stage::DataLength, Stage::DataChecksum],
     ),
     ("messages", &[Stage::Messages]),
-    ("mailbox links", &[Stage::Links]),
+    ("mailbox links", &[Stage::Links, Stage::Own]),
 ];
 
 impl FindingPrinter {
@@ -82,7 +82,7 @@ impl FindingPrinter {
                 Stage::FileChecksum => self.detail("checking file checksum...", out)?,
                 Stage::DataLength => self.detail("checking data length", out)?,
                 Stage::DataChecksum => self.detail("checking data checksum...", out)?,
-                Stage::Messages | Stage::Links => {}
+                Stage::Messages | Stage::Links | Stage::Own => {}
             }
             for finding in report.findings.iter().filter(|f| f.stage() == *stage) {
                 writeln!(out, "{}", Long(finding))?;
@@ -167,6 +167,23 @@ impl fmt::Display for Long<'_> {
                 f,
                 "chunk {chunk} is not in the index, but {rows} rows refer to it"
             ),
+            Damage::NoBody { place, guid } => write!(
+                f,
+                "message {guid} of {} uid {} never came",
+                place.mailbox.uniqueid, place.uid
+            ),
+            Damage::SeekPoint { byte, file_offset } => write!(
+                f,
+                "byte {byte} of chunk {chunk} is not found from offset {file_offset}"
+            ),
+            Damage::Behind { octets } => write!(
+                f,
+                "{octets} bytes behind chunk {chunk}, at offset {offset}, are not in the index"
+            ),
+            Damage::SavedHash => write!(
+                f,
+                "the state of the file checksum behind chunk {chunk} is not the file's"
+            ),
         }
     }
 }
@@ -177,7 +194,10 @@ pub fn details(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
     let is_named = |finding: &&Finding| {
         let damage = &finding.damage;
         damage.message().is_some()
-            || matches!(damage, Damage::Mailbox { .. } | Damage::Record { .. })
+            || matches!(
+                damage,
+                Damage::Mailbox { .. } | Damage::Record { .. } | Damage::NoBody { .. }
+            )
     };
     let named = findings.iter().filter(is_named);
     let only_chunk = named.clone().next().is_none();
@@ -201,7 +221,7 @@ impl fmt::Display for Detail<'_> {
             Damage::Mailbox { mailbox } => {
                 write!(f, ": mailbox {} {}", mailbox.mboxname, mailbox.uniqueid)
             }
-            Damage::Record { place, guid } => {
+            Damage::Record { place, guid } | Damage::NoBody { place, guid } => {
                 write!(f, ": record of {guid}, ")?;
                 print_place(f, place)
             }
@@ -242,7 +262,7 @@ pub fn detail_json(finding: &Finding) -> Json {
         Damage::Mailbox { mailbox } => json
             .with("uniqueid", Json::text(&mailbox.uniqueid))
             .with("mboxname", Json::text(&mailbox.mboxname)),
-        Damage::Record { place: at, guid } => json
+        Damage::Record { place: at, guid } | Damage::NoBody { place: at, guid } => json
             .with("guid", Json::text(guid.to_string()))
             .with("mailboxes", Json::Array(vec![place(at)])),
         damage => match damage.message() {
@@ -272,5 +292,9 @@ pub fn short(finding: &Finding) -> &'static str {
         Damage::Mailbox { .. } => "missing mailbox data",
         Damage::Record { .. } => "missing mailbox_message data",
         Damage::NoChunk { .. } => "missing chunk",
+        Damage::NoBody { .. } => "missing message",
+        Damage::SeekPoint { .. } => "wrong seek point",
+        Damage::Behind { .. } => "bytes behind the last chunk",
+        Damage::SavedHash => "wrong state of the file checksum",
     }
 }
