@@ -7,6 +7,7 @@ mod backups;
 pub(crate) mod fake;
 mod get;
 mod header;
+mod heir;
 mod mailbox;
 mod moving;
 

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::StoreService;
 use super::apply::{lives, reply_if_known, send_away};
 use super::header;
+use super::heir::Heir;
 use super::mailbox::displace;
 use crate::csync::command::{Apply, Record, Rename, parse_apply};
 use crate::csync::dlist::{FileRef, KvList, Literal, Parser, Value};
@@ -55,13 +56,19 @@ impl StoreService {
             rename.old.owner(&self.namespace),
             rename.new.owner(&self.namespace),
         );
+        let heir = Heir::of(&from, &to);
         self.backups
-            .append_pair(&from, &to, |from, to| carry_over(from, to, rename))
+            .append_pair(&from, &to, |from, to| carry_over(from, to, rename, &heir))
     }
 }
 
 /// False when there is nothing of that name.
-fn carry_over(from: &mut Appender, to: &mut Appender, rename: &Rename) -> Result<bool> {
+fn carry_over(
+    from: &mut Appender,
+    to: &mut Appender,
+    rename: &Rename,
+    heir: &Heir,
+) -> Result<bool> {
     let old = rename.old.as_str();
     if !lives(from.index(), old)? {
         from.note(|index| index.forget_leaving(old))?;
@@ -72,7 +79,7 @@ fn carry_over(from: &mut Appender, to: &mut Appender, rename: &Rename) -> Result
         .print(&mut text, Literal::Sync)
         .map_err(bad)?;
     from.note(|index| index.note_leaving(old, &String::from_utf8_lossy(&text)))?;
-    arrive(from, to, rename)?;
+    arrive(from, to, rename, heir)?;
     send_away(from, &rename.old)?;
     from.note(|index| index.forget_leaving(old))?;
     from.commit()?;
@@ -80,10 +87,10 @@ fn carry_over(from: &mut Appender, to: &mut Appender, rename: &Rename) -> Result
 }
 
 /// Everything of the old name stands under the new one in `to`, on stable storage.
-fn arrive(from: &Appender, to: &mut Appender, rename: &Rename) -> Result<()> {
+fn arrive(from: &Appender, to: &mut Appender, rename: &Rename, heir: &Heir) -> Result<()> {
     let old = rename.old.as_str();
     for mailbox in from.index().mailboxes_by_name(old)? {
-        copy_mailbox(from, to, &mailbox, rename)?;
+        copy_mailbox(from, to, &mailbox, rename, heir)?;
     }
     let folders = from.index().intermediates()?;
     for folder in folders.into_iter().filter(|f| f.mboxname == old) {
@@ -98,7 +105,7 @@ fn arrive(from: &Appender, to: &mut Appender, rename: &Rename) -> Result<()> {
         let annotation = Apply::Annotation {
             mboxname: rename.new.as_str().to_owned(),
             entry: row.entry,
-            userid: row.userid,
+            userid: heir.userid(row.userid),
             value: row.value,
         };
         to.append(&annotation, super::now())?;
@@ -111,12 +118,16 @@ fn copy_mailbox(
     to: &mut Appender,
     mailbox: &MailboxRow,
     rename: &Rename,
+    heir: &Heir,
 ) -> Result<()> {
     let there = to.index().mailbox_by_uniqueid(&mailbox.uniqueid)?;
     if there.is_some_and(|m| m.deleted.is_none() && m.highestmodseq >= mailbox.highestmodseq) {
         return Ok(()); // It arrived, and the crash came before it left.
     }
-    let keys = header_under_new_name(from, mailbox, rename)?;
+    let mut keys = header_under_new_name(from, mailbox, rename)?;
+    if let Some((_, annotations)) = keys.0.iter_mut().find(|(key, _)| key == "ANNOTATIONS") {
+        heir.inherit(annotations);
+    }
     let records = from.index().records(mailbox.id)?;
     let source = Backup::beside(from)?;
     let mut batches = records.chunks(BATCH).peekable();
@@ -129,7 +140,7 @@ fn copy_mailbox(
             // Cut short here, it counts as not arrived.
             keys.set("HIGHESTMODSEQ", Value::number(0));
         }
-        arrive_by_line(to, &line(&keys, batch))?;
+        arrive_by_line(to, &line(&keys, batch, heir))?;
         if is_last {
             break;
         }
@@ -217,7 +228,7 @@ impl Body for Carried {
     }
 }
 
-fn line(keys: &KvList, records: &[RecordRow]) -> Vec<u8> {
+fn line(keys: &KvList, records: &[RecordRow], heir: &Heir) -> Vec<u8> {
     let mut text = header::mailbox_line(keys);
     // Of `… RECORD ())` the list is still empty: the records go in there.
     text.truncate(text.len() - b"))".len());
@@ -225,13 +236,15 @@ fn line(keys: &KvList, records: &[RecordRow]) -> Vec<u8> {
         if i > 0 {
             text.push(b' ');
         }
-        record(row).print(&mut text, Literal::Sync);
+        record(row, heir).print(&mut text, Literal::Sync);
     }
     text.extend_from_slice(b"))");
     text
 }
 
-fn record(row: &RecordRow) -> Record {
+fn record(row: &RecordRow, heir: &Heir) -> Record {
+    let mut annotations = Parser::new(row.annotations.as_bytes()).value().ok();
+    annotations.iter_mut().for_each(|list| heir.inherit(list));
     let flags = row.flags.trim_matches(['(', ')']).split(' ');
     Record {
         uid: row.uid,
@@ -242,7 +255,7 @@ fn record(row: &RecordRow) -> Record {
         internaldate: row.internaldate,
         size: row.size,
         guid: row.guid,
-        annotations: Parser::new(row.annotations.as_bytes()).value().ok(),
+        annotations,
         other: KvList::default(),
     }
 }

@@ -79,13 +79,15 @@ fn fill(world: &World) {
     let record = |uid: u32, flags: &str| {
         format!(
             "%(UID {uid} MODSEQ {uid} LAST_UPDATED 5 FLAGS ({flags}) INTERNALDATE 7 SIZE 26 \
-             GUID {guid} ANNOTATIONS (%(ENTRY /comment USERID anne MODSEQ 3 VALUE {{5+}}\r\na\0\"\\b)))"
+             GUID {guid} ANNOTATIONS (%(ENTRY /comment USERID anne MODSEQ 3 VALUE {{5+}}\r\na\0\"\\b) \
+             %(ENTRY /comment USERID carl MODSEQ 3 VALUE his)))"
         )
     };
     let line = format!(
         "APPLY MAILBOX %(UNIQUEID u1 MBOXNAME user.anne.box SYNC_CRC 0 SYNC_CRC_ANNOT 0 LAST_UID 3 \
          HIGHESTMODSEQ 9 RECENTUID 0 RECENTTIME 0 LAST_APPENDDATE 0 POP3_LAST_LOGIN 0 UIDVALIDITY 1 \
-         PARTITION default ACL \"anne\tlrs\t\" OPTIONS P FOREIGN (x \"y z\") RECORD ({} {} {}))",
+         PARTITION default ACL \"anne\tlrs\t\" OPTIONS P FOREIGN (x \"y z\") \
+         ANNOTATIONS (%(ENTRY /comment USERID anne MODSEQ 3 VALUE mine)) RECORD ({} {} {}))",
         record(1, "\\Seen"),
         record(2, "\\Deleted \\Expunged"),
         record(3, "\\Flagged key")
@@ -126,6 +128,24 @@ fn assert_moved(world: &World) {
         records
             .iter()
             .all(|r| r.annotations.contains("{5}\r\na\0\"\\b"))
+    );
+    // What was anne's own is bob's own; carl's stays his.
+    let whose = |name: &str| format!("USERID {name} ");
+    let of = |name: &str| {
+        records
+            .iter()
+            .filter(|r| r.annotations.contains(&whose(name)))
+            .count()
+    };
+    assert_eq!(
+        (of("anne"), of("bob"), of("carl")),
+        (0, 3, 3),
+        "{records:?}"
+    );
+    let comment = mailbox.annotations.as_deref().unwrap_or_default();
+    assert!(
+        comment.contains("USERID bob ") && !comment.contains("USERID anne "),
+        "{comment}"
     );
     assert_eq!(&bob.read_message(&Guid::of(MAIL)).unwrap()[..], MAIL);
     let header = bob.index().header(mailbox.id).unwrap().unwrap();
@@ -169,7 +189,8 @@ fn a_move_cut_short_is_finished_by_the_next_get() {
         from.note(|index| index.note_leaving("user.anne.box", &RENAME["APPLY ".len()..]))
             .unwrap();
         if cut == 1 {
-            arrive(&from, &mut to, &rename).unwrap();
+            let [old, new] = ["anne", "bob"].map(|user| BackupKey::from_userid(user).unwrap());
+            arrive(&from, &mut to, &rename, &Heir::of(&old, &new)).unwrap();
         }
         // Dropped without finish, as by kill -9: the data stays, the index forgets.
         drop((from, to));
