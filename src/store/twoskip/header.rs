@@ -201,6 +201,11 @@ mod tests {
         }
         let mut later = good();
         later[23] = 2;
+        // The number alone: it is damaged. With a checksum of its own it is a later format.
+        let damaged = read(&later);
+        assert!(matches!(damaged, Err(Fault::Damaged { offset: 20, .. })));
+        let checksum = crc32fast::hash(&later[..60]);
+        later[60..64].copy_from_slice(&checksum.to_be_bytes());
         assert!(matches!(read(&later), Err(Fault::Version(2))));
         assert!(matches!(read(&good()[..63]), Err(Fault::Damaged { .. })));
     }
