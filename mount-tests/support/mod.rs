@@ -2,6 +2,8 @@
 
 mod backup;
 mod mount;
+#[path = "../../tests/rig/patience.rs"]
+mod patience;
 mod process;
 mod site;
 #[path = "../../tests/rig/terminal.rs"]
@@ -10,6 +12,7 @@ mod terminal;
 pub use backup::{LOG_TIME, Scratch, fixture, internaldate, message};
 pub use mount::{Mount, can_mount, is_mounted, mount_device, run, wait, wait_for_mount_table};
 
+use patience::patience;
 pub use process::{output, sh};
 pub use site::Site;
 pub use terminal::on_a_terminal;

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::patience;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mount-cyrusbackup");
 
@@ -38,20 +39,6 @@ pub struct Mount {
     dir: tempfile::TempDir,
     #[expect(dead_code, reason = "its end is what counts")]
     patience: Sender<()>,
-}
-
-/// A daemon that does not answer would hold its readers, and the test, for ever: after ten minutes the
-/// kernel is told to give up, and they get ENOTCONN. Ends with the sender.
-fn patience(dir: &Path) -> Sender<()> {
-    let (test, ended) = channel();
-    let dir = dir.to_owned();
-    std::thread::spawn(move || {
-        if ended.recv_timeout(Duration::from_secs(600)) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{}: mounted for too long", dir.display());
-            let _ = umount2(&dir, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH);
-        }
-    });
-    test
 }
 
 impl Mount {

@@ -26,6 +26,7 @@ mod instance;
 mod mail;
 mod master;
 mod mount;
+mod patience;
 mod process;
 mod proxy;
 mod rows;

@@ -3,12 +3,11 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use nix::mount::{MntFlags, umount2};
-
 use super::backup_server::BackupServer;
+use super::patience::patience;
 use super::process::{our_binary, run};
 
 /// The directory of a mounted backup.
@@ -16,20 +15,6 @@ pub struct Mount {
     dir: PathBuf,
     #[expect(dead_code, reason = "its end is what counts")]
     patience: Sender<()>,
-}
-
-/// A daemon that does not answer would hold its readers, and the test, for ever: after ten minutes the kernel
-/// is told to give up, and they get ENOTCONN. Ends with the sender.
-fn patience(dir: &Path) -> Sender<()> {
-    let (test, ended) = channel();
-    let dir = dir.to_owned();
-    std::thread::spawn(move || {
-        if ended.recv_timeout(Duration::from_secs(600)) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{}: mounted for too long", dir.display());
-            let _ = umount2(&dir, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH);
-        }
-    });
-    test
 }
 
 impl Mount {
