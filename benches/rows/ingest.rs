@@ -15,7 +15,7 @@ use crate::rig::{BackupServer, Engine};
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let mut row = |streams: Vec<Recording>, what: &str, patience| -> Result<()> {
+    let mut row = |streams: Vec<Recording>, what: &str, wanted, patience| -> Result<()> {
         let octets: u64 = streams.iter().map(Recording::octets).sum();
         let work = format!("ingest {}, {what}", size(octets as f64));
         let side = |engine| {
@@ -23,19 +23,30 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
             move || ingest(bench, engine, streams)
         };
         let samples = in_turn(patience, side(Engine::Ours), side(Engine::C))?;
-        rows.push(Row::new(work, "C backupd", Some(0.35), samples));
+        rows.push(Row::new(work, "C backupd", wanted, samples));
         Ok(())
     };
     let messages = bench.pick(1_500, 16_000);
-    row(record(1, messages)?, "one connection", bench.patience)?;
+    let wanted = Some(0.35);
+    row(
+        record(1, messages)?,
+        "one connection",
+        wanted,
+        bench.patience,
+    )?;
     let messages = bench.pick(200, 2_000);
-    row(record(8, messages)?, "8 connections", bench.patience)?;
+    row(record(8, messages)?, "8 connections", None, bench.patience)?;
     if bench.pick(false, true) {
         let once = Patience {
             runs: 1,
             ..bench.patience
         };
-        row(record(1, 100_000)?, "a user of 100,000 messages", once)?;
+        row(
+            record(1, 100_000)?,
+            "a user of 100,000 messages",
+            wanted,
+            once,
+        )?;
     }
     Ok(rows)
 }
