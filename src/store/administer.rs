@@ -20,6 +20,7 @@ use super::family::{self, By};
 use super::index::Index;
 use super::layout;
 use super::marks::{Kind, Mark, refuse_held};
+use super::reconstruct::{AWAY, away};
 use super::rewrite::swap;
 use crate::types::BackupKey;
 
@@ -103,8 +104,9 @@ impl Administer {
     /// Puts a backup on hold: when this returns nobody takes anything out of it any more.
     pub fn hold(&self, key: &BackupKey, mark: &Mark) -> Result<PathBuf> {
         let path = self.path(key)?;
-        // Under the lock: a compact that has begun may finish, the next one refuses.
-        let _lock = DataFile::open_exclusive(&path, self.wait)?;
+        // Under the lock: a compact that has begun may finish, the next one refuses. Readers, as a
+        // mount is one for days, take nothing out.
+        let _lock = DataFile::open_shared(&path, self.wait)?;
         Kind::Hold.set(&path, mark)?;
         Ok(path)
     }
@@ -133,17 +135,44 @@ impl Administer {
     /// Deletes a backup with all its files. The entry in backups.db goes last, so that doing it
     /// again finds what is left.
     pub fn delete_now(&self, key: &BackupKey) -> Result<Deleted> {
+        self.delete(key, None)
+    }
+
+    /// The same, but not when it was written to after `since`.
+    fn delete(&self, key: &BackupKey, since: Option<i64>) -> Result<Deleted> {
         let path = self.path(key)?;
         let lock = match DataFile::open_exclusive(&path, self.wait) {
             Ok(lock) => Some(lock),
-            Err(StoreError::Missing { .. }) => None,
+            Err(StoreError::Missing { .. }) => {
+                // It may be there another day, and a hold beside it.
+                self.refuse_away(&path)?;
+                None
+            }
             Err(error) => return Err(error),
         };
         refuse_held(&path)?;
+        // Asked under the lock, so that nothing comes in between.
+        if let (Some(lock), Some(since)) = (&lock, since)
+            && lock.len()? > 0
+            && last_time(&path, Lock::None)? > since
+        {
+            Kind::Deleted.clear(&path)?;
+            return Ok(Deleted::Revived);
+        }
         family::remove(&path)?;
         self.catalog.swap(&[change(key, Some(&path), None)])?;
         drop(lock);
         Ok(Deleted::Gone)
+    }
+
+    fn refuse_away(&self, path: &Path) -> Result<()> {
+        match away(path, self.partitions.iter().map(PathBuf::as_path)) {
+            false => Ok(()),
+            true => Err(StoreError::Io {
+                path: path.to_owned(),
+                source: std::io::Error::new(std::io::ErrorKind::NotFound, AWAY),
+            }),
+        }
     }
 
     /// Deletes a marked backup whose mark is older than `before`; None: it has no mark, or a
@@ -151,11 +180,11 @@ impl Administer {
     pub fn delete_expired(&self, key: &BackupKey, before: i64) -> Result<Option<Deleted>> {
         let path = self.path(key)?;
         match Kind::Deleted.get(&path)? {
-            Some(mark) if last_time(&path)? > mark.time => {
+            Some(mark) if mark.time <= before => self.delete(key, Some(mark.time)).map(Some),
+            Some(mark) if last_time(&path, Lock::Shared { wait: self.wait })? > mark.time => {
                 Kind::Deleted.clear(&path)?;
                 Ok(Some(Deleted::Revived))
             }
-            Some(mark) if mark.time <= before => self.delete_now(key).map(Some),
             _ => Ok(None),
         }
     }
@@ -216,8 +245,8 @@ fn verify_copy(path: &Path) -> Result<()> {
 }
 
 /// When the backup was last written to.
-fn last_time(path: &Path) -> Result<i64> {
-    let backup = Backup::open(path, Lock::Shared { wait: true })?;
+fn last_time(path: &Path, lock: Lock) -> Result<i64> {
+    let backup = Backup::open(path, lock)?;
     let last = backup.index().last_chunk()?;
     Ok(last.map_or(0, |chunk| chunk.ts_end.unwrap_or(chunk.ts_start)))
 }

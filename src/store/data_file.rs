@@ -39,6 +39,7 @@ impl DataFile {
     /// Opens an existing data file without any lock: what is read stays true as long as nobody
     /// looks behind the length at this moment, since files only grow or are replaced.
     pub fn open_unlocked(path: &Path) -> Result<DataFile> {
+        refuse_other_than_file(path)?;
         let file = File::open(path).map_err(StoreError::io(path))?;
         Ok(DataFile {
             file: Arc::new(file),
@@ -47,6 +48,7 @@ impl DataFile {
     }
 
     fn open(path: &Path, options: &OpenOptions, mode: Mode, wait: bool) -> Result<DataFile> {
+        refuse_other_than_file(path)?;
         match lock::open_locked(path, options, mode, wait).map_err(StoreError::io(path))? {
             Locked::Got(file) => Ok(DataFile {
                 file: Arc::new(file),
@@ -107,5 +109,17 @@ impl DataFile {
     /// Names this file in an error.
     pub fn io<T>(&self, result: io::Result<T>) -> Result<T> {
         result.map_err(StoreError::io(&self.path))
+    }
+}
+
+/// Opening a pipe waits for somebody at its other end, and some devices do things when they are opened.
+fn refuse_other_than_file(path: &Path) -> Result<()> {
+    let meta = std::fs::metadata(path).map_err(StoreError::io(path))?;
+    match meta.is_file() {
+        true => Ok(()),
+        false => Err(StoreError::Io {
+            path: path.to_owned(),
+            source: io::Error::new(io::ErrorKind::InvalidInput, "is no file"),
+        }),
     }
 }

@@ -11,11 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::catalog::{Catalog, Change};
+use super::catalog::{Catalog, CatalogError, Change};
 use super::error::{Result, StoreError};
 use super::family::is_suffix;
 use super::layout;
 use super::owner::{self, Content};
+use super::twoskip::Fault;
 use crate::types::{BackupKey, Namespace};
 
 /// What the entries ought to be.
@@ -27,6 +28,8 @@ pub struct Plan {
     pub duplicates: Vec<Duplicate>,
     /// Files in the partitions that are no backup, or nobody's.
     pub strangers: Vec<Stranger>,
+    /// Partitions without any file, as a disk that is not mounted looks.
+    pub vacant: Vec<PathBuf>,
     /// Why backups.db could not be read; then it is written anew.
     pub unreadable: Option<String>,
 }
@@ -75,7 +78,8 @@ struct Candidate {
 /// Looks at everything and decides.
 ///
 /// # Errors
-/// A partition that cannot be read: without it nobody can say what is missing.
+/// A partition that cannot be read: without it nobody can say what is missing. A backups.db that we
+/// may not read: what is in it is good.
 pub fn plan(
     catalog: &Catalog,
     partitions: &[(String, PathBuf)],
@@ -86,6 +90,7 @@ pub fn plan(
     // First the entries: a backup that is made while we look is then none of our business.
     let entries = match catalog.iter() {
         Ok(entries) => entries,
+        Err(error) if !is_damage(&error) => return Err(error),
         Err(error) => {
             plan.unreadable = Some(error.detail());
             Vec::new()
@@ -110,16 +115,33 @@ pub fn plan(
         .map(|(key, path)| (path.as_path(), key.as_str()))
         .collect();
     let mut of_user: BTreeMap<BackupKey, Vec<Candidate>> = BTreeMap::new();
+    let mut reach = Reach::new(partitions);
     for path in files {
         progress(&path);
         match look(&path, namespace, &named) {
             Ok(Some((key, candidate))) => of_user.entry(key).or_default().push(candidate),
             Ok(None) => {}
-            Err(reason) => plan.strangers.push(Stranger { path, reason }),
+            Err(reason) => {
+                reach.unread.insert(path.clone(), reason.clone());
+                plan.strangers.push(Stranger { path, reason });
+            }
         }
     }
-    plan.decide(of_user, &entries, partitions);
+    plan.vacant = reach.vacant();
+    plan.decide(of_user, &entries, &reach);
     Ok(plan)
+}
+
+/// The bytes of backups.db are of no use. Anything else (rights, a directory in its place) is no
+/// reason to throw them away.
+fn is_damage(error: &StoreError) -> bool {
+    match error {
+        StoreError::Catalog(CatalogError::Database(error)) => match &error.fault {
+            Fault::Io(error) => error.raw_os_error() == Some(libc::EIO),
+            _ => true,
+        },
+        _ => true,
+    }
 }
 
 impl Plan {
@@ -158,7 +180,7 @@ impl Plan {
         &mut self,
         mut of_user: BTreeMap<BackupKey, Vec<Candidate>>,
         entries: &[(String, PathBuf)],
-        partitions: &[(String, PathBuf)],
+        reach: &Reach<'_>,
     ) {
         let mut before: BTreeMap<BackupKey, PathBuf> = BTreeMap::new();
         for (key, path) in entries {
@@ -179,27 +201,38 @@ impl Plan {
         for key in keys {
             let entry = before.remove(&key);
             let candidates = of_user.remove(&key).unwrap_or_default();
-            let verdict = match self.choose(&key, entry.as_deref(), candidates) {
+            let verdict = match self.choose(&key, entry.as_deref(), candidates, reach) {
                 Some((path, remark)) => Verdict {
                     key,
                     before: entry,
                     after: Some(path),
                     remark,
                 },
-                None => lost(key, entry, &owner_of, partitions),
+                None => lost(key, entry, &owner_of),
             };
             self.verdicts.push(verdict);
         }
     }
 
-    /// The best of the files of a user: the one that backups.db names, then one whose name fits,
-    /// then the one that knows most.
+    /// The best of the files of a user: the one that backups.db names, also when nobody can look into
+    /// it now, then one whose name fits, then the one that knows most.
     fn choose(
         &mut self,
         key: &BackupKey,
         entry: Option<&Path>,
         mut candidates: Vec<Candidate>,
+        reach: &Reach<'_>,
     ) -> Option<(PathBuf, Option<String>)> {
+        let beyond = entry.and_then(|path| Some((path, reach.beyond(path)?)));
+        if let Some((path, why)) = beyond {
+            self.duplicates
+                .extend(candidates.into_iter().map(|other| Duplicate {
+                    key: key.clone(),
+                    path: other.path,
+                    chosen: format!("{}: backups.db names it, but {why}", path.display()),
+                }));
+            return Some((path.to_owned(), Some(why)));
+        }
         let fits = |path: &Path| {
             let name = path.file_name().and_then(|name| name.to_str());
             name.and_then(layout::key_of).as_ref() == Some(key)
@@ -249,22 +282,12 @@ fn keep(path: &Path, epoch: i64) -> Result<()> {
     Ok(())
 }
 
-/// An entry for which no file was found.
-fn lost(
-    key: BackupKey,
-    entry: Option<PathBuf>,
-    owner_of: &HashMap<PathBuf, BackupKey>,
-    partitions: &[(String, PathBuf)],
-) -> Verdict {
+/// An entry for which no file was found where files can be found.
+fn lost(key: BackupKey, entry: Option<PathBuf>, owner_of: &HashMap<PathBuf, BackupKey>) -> Verdict {
     let path = entry.clone().unwrap_or_default();
-    let stays = |why: String| (entry.clone(), why);
     let (after, remark) = match (owner_of.get(&path), fs::symlink_metadata(&path)) {
         (Some(owner), _) => (None, format!("what is in {} is {owner}'s", path.display())),
-        (None, Ok(_)) => stays("nothing in it says whose it is".to_owned()),
-        (None, Err(error)) if error.kind() != io::ErrorKind::NotFound => stays(error.to_string()),
-        (None, Err(_)) if away(&path, partitions) => {
-            stays("its partition has no files: not mounted?".to_owned())
-        }
+        (None, Ok(_)) => (entry.clone(), "nothing in it says whose it is".to_owned()),
         (None, Err(_)) => (None, format!("{} does not exist", path.display())),
     };
     Verdict {
@@ -275,16 +298,56 @@ fn lost(
     }
 }
 
+/// What can be looked at now. An entry for what cannot stays, whatever else was found.
+struct Reach<'a> {
+    partitions: &'a [(String, PathBuf)],
+    /// Files that could not be read, and why.
+    unread: HashMap<PathBuf, String>,
+}
+
+impl<'a> Reach<'a> {
+    fn new(partitions: &'a [(String, PathBuf)]) -> Reach<'a> {
+        Reach {
+            partitions,
+            unread: HashMap::new(),
+        }
+    }
+
+    /// Why nobody can look into this file now, though it may be there.
+    fn beyond(&self, path: &Path) -> Option<String> {
+        if let Some(reason) = self.unread.get(path) {
+            return Some(reason.clone());
+        }
+        match fs::metadata(path) {
+            Ok(_) => None,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Some(error.to_string()),
+            Err(_) => match path.ancestors().find(|place| place.is_symlink()) {
+                Some(link) if !link.exists() => Some(format!("{} leads nowhere", link.display())),
+                _ => away(path, self.partitions.iter().map(|(_, path)| path.as_path()))
+                    .then(|| AWAY.to_owned()),
+            },
+        }
+    }
+
+    fn vacant(&self) -> Vec<PathBuf> {
+        let partitions = self.partitions.iter().map(|(_, path)| path);
+        partitions.filter(|path| vacant(path)).cloned().collect()
+    }
+}
+
+/// What is said of a file whose partition is [`away`].
+pub(super) const AWAY: &str = "its partition has no files: not mounted?";
+
 /// The partition of this path is missing or empty, as a disk that is not mounted looks.
-fn away(path: &Path, partitions: &[(String, PathBuf)]) -> bool {
+pub(super) fn away<'a>(path: &Path, partitions: impl IntoIterator<Item = &'a Path>) -> bool {
     let of = partitions
-        .iter()
-        .find(|(_, partition)| path.starts_with(partition));
-    let directory = match of {
-        Some((_, partition)) => partition.as_path(),
-        // <partition>/<hash>/<name>
-        None => path.parent().and_then(Path::parent).unwrap_or(path),
-    };
+        .into_iter()
+        .find(|partition| path.starts_with(partition));
+    // <partition>/<hash>/<name>
+    vacant(of.unwrap_or_else(|| path.parent().and_then(Path::parent).unwrap_or(path)))
+}
+
+fn vacant(directory: &Path) -> bool {
     fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none())
 }
 
@@ -385,8 +448,12 @@ impl Search<'_> {
     }
 }
 
-/// Empty, or begins like a gzip member; or is called like a data file, whatever became of it.
+/// Empty, or begins like a gzip member; or is called like a data file, whatever became of it. Neither
+/// is a pipe or a device: opening one may take for ever.
 fn looks_like_data(path: &Path) -> bool {
+    if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return false;
+    }
     let mut magic = [0; 2];
     let read = fs::File::open(path).and_then(|mut file| io::Read::read(&mut file, &mut magic));
     let is_gzip = matches!(read, Ok(0)) || magic == [0x1f, 0x8b];

@@ -129,6 +129,10 @@ fn a_backup_moves_with_all_that_belongs_to_it() {
     drop(lock);
     fs::remove_file(path(&place, "bethany", "two")).unwrap();
     refused(&place, "ctl_backups move bethany one", 75, "does not exist");
+    // That is no wrong command line.
+    place.write("conf/backups.db", b"no database");
+    let line = "ctl_backups move --all-from one two";
+    refused(&place, line, 75, "is not a twoskip database");
 }
 
 /// Whenever it dies, backups.db names a complete backup, and doing it again works.
@@ -476,13 +480,24 @@ fn hold_delete_and_what_they_say_to_each_other() {
     };
     let options = "backuppartition-one: @B@/one\nbackup_retention: 1s\n";
     place.configure(options);
+    // Also while somebody reads, as a mount does for days; not while somebody writes.
+    let carol = path(&place, "carol", "one/c");
+    let writer = Backup::open(&carol, Lock::Exclusive { wait: true }).unwrap();
+    refused(&place, "ctl_backups hold carol", 75, "hold carol: locked");
+    drop(writer);
+    let reader = Backup::open(&carol, Lock::Shared { wait: true }).unwrap();
     ok(&place, "ctl_backups hold --reason case\u{a0}17 carol");
+    drop(reader);
     for how in ["--now carol", "carol"] {
         let words = "on hold: case\u{a0}17; release it with `ctl_backups unhold`";
         refused(&place, &format!("ctl_backups delete {how}"), 75, words);
     }
     let held = ok(&place, "ctl_backups hold --list");
     assert!(held.ends_with("\tcarol\tcase\u{a0}17\n"), "{held}");
+    let held = ok(&place, "ctl_backups -j hold --list");
+    let held: serde_json::Value = serde_json::from_str(&held).unwrap();
+    assert_eq!(held["userid"], "carol");
+    assert_eq!(held["text"], "case\u{a0}17");
     assert_eq!(ok(&place, "ctl_backups delete --list"), "");
     // C's tools see nothing of it, and it survives them.
     c_verifies(&place, "carol");

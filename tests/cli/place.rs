@@ -261,7 +261,8 @@ impl Place {
         output
     }
 
-    fn give(&self, name: &str) {
+    /// Gives it to the user cyrus.
+    pub fn give(&self, name: &str) {
         self.instance.give_to_cyrus(&self.path(name));
     }
 }

@@ -145,6 +145,100 @@ fn what_is_not_there_now_is_not_forgotten() {
     assert!(place.catalog().get(&key("carol")).unwrap().is_some());
 }
 
+/// What backups.db names but nobody can look at now keeps its entry, whatever older copy lies about: else the next
+/// mail goes into that.
+#[test]
+fn an_older_copy_does_not_take_the_place_of_what_is_out_of_reach() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    place.mkdir("two/c");
+    place.copy("one/c/carol_AAAAAA", "two/c/carol_BBBBBB");
+    let carol = place.path("one/c/carol_AAAAAA");
+    let names_the_first = |says: &[&str]| {
+        reconstruct(&place, 75, says);
+        assert_eq!(
+            place.catalog().get(&key("carol")).unwrap().as_ref(),
+            Some(&carol)
+        );
+    };
+    let copy = "carol_BBBBBB (chosen: ";
+    // Its rights are wrong, as after a copy by root.
+    std::os::unix::fs::chown(&carol, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&carol, PermissionsExt::from_mode(0o600)).unwrap();
+    names_the_first(&["carol: kept", "Permission denied", copy]);
+    place.give_all("one/c");
+    // Its directory is a link to a disk that is not there.
+    fs::rename(place.path("one/c"), place.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(place.path("nowhere"), place.path("one/c")).unwrap();
+    names_the_first(&["carol: kept", "one/c leads nowhere", copy]);
+    fs::remove_file(place.path("one/c")).unwrap();
+    fs::rename(place.path("elsewhere"), place.path("one/c")).unwrap();
+    // Its partition is not mounted.
+    fs::rename(place.path("one"), place.path("one.away")).unwrap();
+    place.mkdir("one");
+    names_the_first(&["carol: kept", "not mounted?", copy]);
+    let said = place.ours("ctl_backups reconstruct --dry-run").err;
+    assert!(said.contains("/one has no files: not mounted?"), "{said}");
+    // Nor is it deleted then: it would be there again another day, and who knows what mark is beside it.
+    let deleted = place.ours("ctl_backups delete --now carol");
+    assert!(deleted.out.contains("not mounted?"), "{}", deleted.out);
+    assert_eq!(deleted.code, Some(75));
+    fs::remove_dir(place.path("one")).unwrap();
+    fs::rename(place.path("one.away"), place.path("one")).unwrap();
+    // It is gone for good.
+    fs::remove_file(&carol).unwrap();
+    reconstruct(&place, 0, &["carol: changed"]);
+}
+
+/// A pipe in a partition, or named as a backup, holds nobody up.
+#[test]
+fn what_is_no_file_is_not_opened() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    let pipe = place.path("two/p_AAAAAA");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    place.give("two/p_AAAAAA");
+    reconstruct(&place, 0, &["p_AAAAAA (it is no data file)", "2 kept"]);
+    insert(&place, "pipe", &pipe);
+    for (line, says) in [
+        (
+            "ctl_backups verify pipe",
+            "verify pipe: failed (System I/O error)",
+        ),
+        ("ctl_backups list pipe", "pipe: System I/O error"),
+        ("ctl_backups delete pipe", "p_AAAAAA: is no file"),
+        ("cyr_backup pipe list all", "p_AAAAAA: is no file"),
+        ("ctl_backups reindex pipe", "p_AAAAAA: is no file"),
+        ("ctl_backups reconstruct", "pipe: kept"),
+    ] {
+        let output = place.ours(line);
+        let said = format!("{}{}", output.out, output.err);
+        assert!(said.contains(says), "{line}: {said}");
+    }
+}
+
+/// One that is good but not ours to read is no reason for a new one.
+#[test]
+fn a_backups_db_without_rights_stays() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    let database = place.path("conf/backups.db");
+    let before = fs::read(&database).unwrap();
+    std::os::unix::fs::chown(&database, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&database, PermissionsExt::from_mode(0o600)).unwrap();
+    let output = place.ours("ctl_backups reconstruct");
+    assert_eq!(output.code, Some(75), "{}", output.out);
+    assert!(
+        output.err.contains("backups.db: Permission denied"),
+        "{}",
+        output.err
+    );
+    assert_eq!(fs::read(&database).unwrap(), before);
+}
+
 #[test]
 fn a_backups_db_that_cannot_be_read_is_kept_and_replaced() {
     let Some(place) = two_partitions() else {

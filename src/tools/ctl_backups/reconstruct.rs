@@ -47,6 +47,10 @@ pub(super) fn run(
         },
     };
     let passed: HashSet<BackupKey> = passed.into_iter().collect();
+    for partition in &plan.vacant {
+        let partition = partition.display();
+        writeln!(terminal.err, "{partition} has no files: not mounted?")?;
+    }
     match work.line.json {
         true => print_json(&plan, &passed, terminal)?,
         false => print(

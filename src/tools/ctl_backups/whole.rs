@@ -7,6 +7,7 @@ use super::own::{Delete, Hold, Move, Rename, Users, Work};
 use crate::store::StoreError;
 use crate::store::administer::Deleted;
 use crate::store::marks::{Kind, Mark};
+use crate::tools::render::Json;
 use crate::tools::terminal::{Terminal, exit};
 use crate::types::BackupKey;
 
@@ -18,8 +19,8 @@ pub(super) fn relocate(
     let (users, to) = match (&args.all_from, args.names.as_slice()) {
         (None, [user, to]) => (vec![user.clone()], to),
         (Some(from), [to]) => match work.users_in(from, terminal)? {
-            Some(users) => (users, to),
-            None => return Ok(exit::USAGE),
+            Ok(users) => (users, to),
+            Err(code) => return Ok(code),
         },
         _ => {
             let usage = "usage: move USER PARTITION, or move --all-from PARTITION PARTITION";
@@ -132,7 +133,16 @@ impl Work<'_> {
                 Ok(None) => {}
                 Ok(Some(Mark { time, text })) => {
                     let since = terminal.time.show(time);
-                    writeln!(terminal.out, "{since}\t{key}\t{text}")?;
+                    match self.line.json {
+                        false => writeln!(terminal.out, "{since}\t{key}\t{text}")?,
+                        true => {
+                            let object = Json::object()
+                                .with("userid", Json::text(key))
+                                .with("since", Json::text(since))
+                                .with("text", Json::text(text));
+                            writeln!(terminal.out, "{object}")?;
+                        }
+                    }
                 }
                 Err(error) => {
                     terminal.complain(key.as_ref(), error.detail())?;
@@ -186,26 +196,23 @@ impl Work<'_> {
         Ok(found.map(|(_, path)| path.clone()))
     }
 
-    /// Whose backups lie in a partition.
+    /// Whose backups lie in a partition; the exit code if nobody can tell.
     fn users_in(
         &self,
         partition: &str,
         terminal: &mut Terminal<'_>,
-    ) -> io::Result<Option<Vec<String>>> {
+    ) -> io::Result<Result<Vec<String>, u8>> {
         let Some(directory) = self.partition(partition, terminal)? else {
-            return Ok(None);
+            return Ok(Err(exit::USAGE));
         };
         match self.administer.catalog.iter() {
             Ok(entries) => {
                 let inside = entries.into_iter().filter(|(_, path)| {
                     self.administer.partition_of(path) == Some(directory.as_path())
                 });
-                Ok(Some(inside.map(|(key, _)| key).collect()))
+                Ok(Ok(inside.map(|(key, _)| key).collect()))
             }
-            Err(error) => {
-                self.no_catalog(&error, terminal)?;
-                Ok(None)
-            }
+            Err(error) => self.no_catalog(&error, terminal).map(Err),
         }
     }
 
