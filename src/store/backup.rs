@@ -19,7 +19,7 @@ use super::member::MemberReader;
 use super::rebuild::{Report, Source, Terms, rebuild};
 use super::rewrite::swap;
 use super::scan::{Visitor, scan};
-use super::{layout, recover};
+use super::{layout, recover, stamp};
 use crate::csync::command::Apply;
 use crate::types::Guid;
 
@@ -176,6 +176,11 @@ impl Backup {
             }) => chunk_id == last && data_end == self.length,
             None => self.length == 0 && last == 0,
         })
+    }
+
+    /// Nobody has touched the data file since its bytes were known to have the SHA-1 that the index says.
+    pub(super) fn is_attested(&self) -> Result<bool> {
+        stamp::is_attested(&self.data, &self.index)
     }
 
     /// File bytes as they are, as many as are there.

@@ -9,7 +9,7 @@ use super::hash::FileHash;
 use super::index::{Index, State};
 use super::rebuild::{Report, Source, Terms, rebuild};
 use super::rewrite::swap;
-use super::{Backup, Lock, layout, recover};
+use super::{Backup, Lock, layout, recover, stamp};
 
 /// How to reindex.
 #[derive(Debug, Clone, Copy, Default)]
@@ -93,6 +93,7 @@ fn make(data: &DataFile, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<R
         data_end: hash.length(),
         sha1: hash.save(),
     })?;
+    stamp::attest(data, &index)?;
     index.commit()?;
     index.sync()?;
     Ok(report)

@@ -44,7 +44,7 @@ use super::index::{Index, State};
 use super::rebuild::{Report, Source, Terms, rebuild};
 use super::resync::Resync;
 use super::scan::Visitor;
-use super::{layout, marks, recover, salvage};
+use super::{layout, marks, recover, salvage, stamp};
 use crate::csync::command::{Apply, Record};
 use crate::types::Guid;
 
@@ -252,7 +252,11 @@ impl Rewrite {
         let index = index_of(&new, self.data.path())?;
         drop(index);
         drop(self.index);
+        let placed = new.again().renamed_to(self.data.path());
         swap::swap(&self.data, new, terms.keep_previous)?;
+        // Moving it has changed its stamp. It is all in place, and without this the next look reads it once.
+        let index = Index::open(&layout::index(placed.path()));
+        let _ = index.and_then(|index| stamp::attest(&placed, &index));
         Ok(stats)
     }
 
