@@ -22,14 +22,15 @@ pub struct Reindex {
     pub keep_previous: Option<i64>,
 }
 
-/// Reindexes the data file at `path`. A chunk that a crash left open at its end is closed.
+/// Reindexes the data file at `path`; `progress` is told offsets in it. A chunk that a crash left open at its end is closed.
 ///
 /// # Errors
 /// As [`super::Appender::open`], but any index will do, or none. Damage is in the report.
 pub fn reindex(path: &Path, how: Reindex, progress: &mut dyn FnMut(u64)) -> Result<Report> {
     let wait = how.wait;
     if how.dry_run {
-        return Ok(Backup::open_rebuilt(path, Lock::Shared { wait })?.1);
+        let lock = Lock::Shared { wait };
+        return Ok(Backup::open_rebuilt_telling(path, lock, progress)?.1);
     }
     let data = DataFile::open_exclusive(path, wait)?;
     swap::settle(&data)?;

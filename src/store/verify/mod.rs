@@ -63,7 +63,8 @@ pub struct ChunkReport {
     pub findings: Vec<Finding>,
 }
 
-/// Verifies a backup and reports each chunk as it is done; a `Break` ends the run early.
+/// Verifies a backup and reports each chunk as it is done; a `Break` ends the run early. `progress` is told
+/// by several threads, many times within a chunk, how many more octets of the file they have inspected.
 ///
 /// Damage is never an error here, it is a [`Finding`]. Returned are the findings that can only be
 /// known at the end: a mailbox whose name no later RENAME explains, rows of chunks that are not
@@ -74,9 +75,10 @@ pub struct ChunkReport {
 pub fn verify(
     backup: &Backup,
     level: Level,
+    progress: &(dyn Fn(u64) + Sync),
     report: impl FnMut(ChunkReport) -> ControlFlow<()>,
 ) -> Result<Vec<Finding>> {
-    verify_with(None, backup, level, report)
+    verify_with(None, backup, level, progress, report)
 }
 
 /// As [`verify`], by so many threads beside this one.
@@ -84,6 +86,7 @@ fn verify_with(
     threads: Option<usize>,
     backup: &Backup,
     level: Level,
+    progress: &(dyn Fn(u64) + Sync),
     mut report: impl FnMut(ChunkReport) -> ControlFlow<()>,
 ) -> Result<Vec<Finding>> {
     let index = backup.index();
@@ -106,6 +109,7 @@ fn verify_with(
     let source = Source {
         file: &file,
         length,
+        progress,
         stop: &stop,
     };
     let threads = threads.unwrap_or_else(|| team::size(length, jobs.len()));
