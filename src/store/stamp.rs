@@ -75,7 +75,7 @@ mod tests {
         let backup = Backup::open(path, Lock::Shared { wait: false }).unwrap();
         let before = octets_read();
         let mut found = 0;
-        let late = verify(&backup, Level::Quick, |report| {
+        let late = verify(&backup, Level::Quick, &|_| (), |report| {
             found += report.findings.len();
             ControlFlow::Continue(())
         });
