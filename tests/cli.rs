@@ -30,6 +30,8 @@ mod killed;
 mod manual;
 #[path = "cli/matrix.rs"]
 mod matrix;
+#[path = "cli/octets.rs"]
+mod octets;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "cli/power_cut.rs"]

@@ -15,6 +15,7 @@ use super::index::{Index, Place, SeekPoint, State};
 use super::member::MemberWriter;
 use super::recover;
 use super::scan::CHUNK_START;
+use super::stamp;
 use crate::csync::command::Apply;
 use crate::csync::dlist::{FileRef, Literal, Value};
 
@@ -57,6 +58,8 @@ pub struct Appender {
     /// SHA-1 over all bytes of the file; its length is where the next byte goes.
     hash: FileHash,
     chunk: Option<Chunk>,
+    /// All bytes of the file are known to be those that the index says.
+    attested: bool,
     /// Lines and chunks never go back in time (spec: ondisk 11.4).
     time: i64,
     done: Done,
@@ -90,6 +93,7 @@ impl Appender {
             data,
             index,
             hash,
+            attested,
             recovered,
         } = opened;
         let done = Done {
@@ -101,6 +105,7 @@ impl Appender {
             index,
             hash,
             chunk: None,
+            attested,
             time,
             done,
             failed: false,
@@ -318,6 +323,9 @@ impl Appender {
             data_end,
             sha1: self.hash.save(),
         })?;
+        if self.attested {
+            stamp::attest(&self.data, &self.index)?;
+        }
         self.index.commit()?;
         self.chunk = None;
         Ok(())

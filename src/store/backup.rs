@@ -19,7 +19,7 @@ use super::member::MemberReader;
 use super::rebuild::{Report, Source, Terms, rebuild};
 use super::rewrite::swap;
 use super::scan::{Visitor, scan};
-use super::{layout, recover};
+use super::{layout, recover, stamp};
 use crate::csync::command::Apply;
 use crate::types::Guid;
 
@@ -100,7 +100,7 @@ impl Backup {
         let data = open_data(path, lock)?;
         let length = data.len()?;
         let end = history_end(path, time).map_or(length, |end| end.min(length));
-        let (index, report) = rebuilt(&data, end, Some(time))?;
+        let (index, report) = rebuilt(&data, end, Some(time), &mut |_| {})?;
         let oldest = report.oldest;
         let horizon = index.horizon()?;
         if oldest.max(horizon).is_none_or(|oldest| time < oldest) {
@@ -118,9 +118,21 @@ impl Backup {
     /// # Errors
     /// As [`Backup::open`], but no index is needed. Damage is in the report.
     pub fn open_rebuilt(path: &Path, lock: Lock) -> Result<(Backup, Report)> {
+        Backup::open_rebuilt_telling(path, lock, &mut |_| {})
+    }
+
+    /// As [`Backup::open_rebuilt`]; `progress` is told offsets in the data file.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_rebuilt_telling(
+        path: &Path,
+        lock: Lock,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(Backup, Report)> {
         let data = open_data(path, lock)?;
         let length = data.len()?;
-        let (index, report) = rebuilt(&data, length, None)?;
+        let (index, report) = rebuilt(&data, length, None, progress)?;
         Ok((Backup::over(data, index, length), report))
     }
 
@@ -176,6 +188,11 @@ impl Backup {
             }) => chunk_id == last && data_end == self.length,
             None => self.length == 0 && last == 0,
         })
+    }
+
+    /// Nobody has touched the data file since its bytes were known to have the SHA-1 that the index says.
+    pub(super) fn is_attested(&self) -> Result<bool> {
+        stamp::is_attested(&self.data, &self.index)
     }
 
     /// File bytes as they are, as many as are there.
@@ -310,7 +327,12 @@ fn history_end(path: &Path, time: i64) -> Option<u64> {
     later.last().map(|chunk| chunk.offset)
 }
 
-fn rebuilt(data: &DataFile, length: u64, until: Option<i64>) -> Result<(Index, Report)> {
+fn rebuilt(
+    data: &DataFile,
+    length: u64,
+    until: Option<i64>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(Index, Report)> {
     let index = Index::empty(&layout::index(data.path()))?;
     let source = Source {
         file: data.file(),
@@ -321,7 +343,7 @@ fn rebuilt(data: &DataFile, length: u64, until: Option<i64>) -> Result<(Index, R
         until,
         sums: false,
         leave_torn_end: false,
-        progress: &mut |_| {},
+        progress,
     };
     index.begin()?;
     let report = rebuild(&source, &index, &mut FileHash::default(), terms)?;

@@ -187,7 +187,7 @@ fn run(command: &str, path: &Path, mails: &HashMap<Guid, Vec<u8>>) {
         }
         "verify" => {
             if let Ok(backup) = Backup::open(path, Lock::Shared { wait: false }) {
-                let _ = verify(&backup, Level::Full, |_| ControlFlow::Continue(()));
+                let _ = verify(&backup, Level::Full, &|_| (), |_| ControlFlow::Continue(()));
             }
         }
         "compact" => {

@@ -60,6 +60,7 @@ pub mod rewrite;
 mod salvage;
 pub mod scan;
 mod seek_file;
+mod stamp;
 mod survey;
 mod table;
 pub mod twoskip;

@@ -108,8 +108,8 @@ pub fn purge(
     let messages = plan(rewrite.index(), guids)?;
     let before = (family::sum(path)?, rewrite.file_len());
     let without = Without(guids);
-    // Looking and writing.
-    let (length, all) = (rewrite.file_len(), 2 * rewrite.file_len());
+    // Looking, writing, looking at what was written.
+    let (length, all) = (rewrite.file_len(), 3 * rewrite.file_len());
     let members = rewrite.measure(&without, &mut |at| progress(at, all))?;
     let mut previous = Vec::new();
     if members.iter().any(Measured::is_changed) {

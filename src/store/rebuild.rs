@@ -32,6 +32,9 @@ const MOST_LOSSES: usize = 10_000;
 /// What a pass found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
+    /// Where members start in the data file, or what is in the place of one; and where the last one ends,
+    /// unless the end of the file cuts it off.
+    pub starts: Vec<u64>,
     /// Chunks that say something.
     pub chunks: u64,
     /// Lines that count.
@@ -118,13 +121,14 @@ impl Pass<'_> {
     fn run(&mut self) -> Result<()> {
         let mut at = self.hash.length();
         while at < self.source.length {
+            self.report.starts.push(at);
             self.hash_to(at)?;
             let Some(next) = self.member(at)? else {
                 return Ok(());
             };
             at = next;
-            (self.terms.progress)(at);
         }
+        self.report.starts.push(self.source.length);
         self.hash_to(self.source.length)
     }
 
@@ -136,7 +140,7 @@ impl Pass<'_> {
         let id = self.index.start_chunk(self.time, start, &sha1)?;
         let mut replayer = Replayer::new(self.index, id, self.terms.until);
         replayer.sha1 = self.terms.sums.then(Sha1::default);
-        let read = salvage::read(&mut self.resync, start, &mut replayer);
+        let read = salvage::read(&mut self.resync, start, &mut replayer, self.terms.progress);
         let member = read.map_err(StoreError::io(self.source.path))?;
         replayer.check()?;
         if member.torn && self.terms.leave_torn_end {

@@ -27,7 +27,7 @@ use super::replay::replay;
 use super::rewrite::swap;
 use super::scan::{Flushed, ScanEnd};
 use super::survey::{Piece, Plan, copy_range, survey};
-use super::{layout, reindex};
+use super::{layout, reindex, stamp};
 
 /// A backup ready to be appended to: everything in the file is indexed and hashed.
 pub struct Opened {
@@ -37,6 +37,8 @@ pub struct Opened {
     pub index: Index,
     /// SHA-1 over all bytes of the data file.
     pub hash: FileHash,
+    /// All of these bytes are known to be what the index says; see [`stamp`].
+    pub attested: bool,
     /// A crash had left something.
     pub recovered: bool,
 }
@@ -79,10 +81,12 @@ pub(super) fn go_on(data: DataFile) -> Result<Opened> {
             take_in_foreign(&data, &index)?.unwrap_or_default()
         }
     };
+    let attested = length == 0 || stamp::is_attested(&data, &index)?;
     let mut opened = Opened {
         data,
         index,
         hash,
+        attested,
         recovered,
     };
     recover_tail(&mut opened)?;

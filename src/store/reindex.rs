@@ -9,7 +9,7 @@ use super::hash::FileHash;
 use super::index::{Index, State};
 use super::rebuild::{Report, Source, Terms, rebuild};
 use super::rewrite::swap;
-use super::{Backup, Lock, layout, recover};
+use super::{Backup, Lock, layout, recover, stamp};
 
 /// How to reindex.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,14 +22,15 @@ pub struct Reindex {
     pub keep_previous: Option<i64>,
 }
 
-/// Reindexes the data file at `path`. A chunk that a crash left open at its end is closed.
+/// Reindexes the data file at `path`; `progress` is told offsets in it. A chunk that a crash left open at its end is closed.
 ///
 /// # Errors
 /// As [`super::Appender::open`], but any index will do, or none. Damage is in the report.
 pub fn reindex(path: &Path, how: Reindex, progress: &mut dyn FnMut(u64)) -> Result<Report> {
     let wait = how.wait;
     if how.dry_run {
-        return Ok(Backup::open_rebuilt(path, Lock::Shared { wait })?.1);
+        let lock = Lock::Shared { wait };
+        return Ok(Backup::open_rebuilt_telling(path, lock, progress)?.1);
     }
     let data = DataFile::open_exclusive(path, wait)?;
     swap::settle(&data)?;
@@ -93,6 +94,7 @@ fn make(data: &DataFile, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<R
         data_end: hash.length(),
         sha1: hash.save(),
     })?;
+    stamp::attest(data, &index)?;
     index.commit()?;
     index.sync()?;
     Ok(report)

@@ -23,11 +23,12 @@ pub(super) struct Member {
     pub(super) damaged: bool,
 }
 
-/// Reads the member at `start`, or what is in the place of one.
+/// Reads the member at `start`, or what is in the place of one. `progress` is told offsets in the file.
 pub(super) fn read(
     resync: &mut Resync<'_>,
     start: u64,
     visitor: &mut dyn Visitor,
+    progress: &mut dyn FnMut(u64),
 ) -> io::Result<Member> {
     let mut member = Member {
         next: resync.limit,
@@ -39,7 +40,7 @@ pub(super) fn read(
     let mut good = start + 1;
     loop {
         let end = match &mut reader {
-            Some(reader) => scan_noting(reader, visitor, &mut good)?,
+            Some(reader) => scan_noting(reader, visitor, &mut good, progress)?,
             None => ScanEnd::Damaged {
                 offset: 0,
                 reason: "no gzip member starts here".to_owned(),

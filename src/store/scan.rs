@@ -88,17 +88,19 @@ pub enum ScanEnd {
 
 /// Runs a reader to the end of its member. A reader that was resumed must stand on a line start.
 pub fn scan(reader: &mut MemberReader, visitor: &mut dyn Visitor) -> io::Result<ScanEnd> {
-    scan_noting(reader, visitor, &mut 0)
+    scan_noting(reader, visitor, &mut 0, &mut |_| {})
 }
 
-/// As [`scan`]; `good` becomes the file offset of the last flush between two lines.
+/// As [`scan`]; `good` becomes the file offset of the last flush between two lines, `progress` is told how far
+/// in the file the reader is.
 pub(super) fn scan_noting(
     reader: &mut MemberReader,
     visitor: &mut dyn Visitor,
     good: &mut u64,
+    progress: &mut dyn FnMut(u64),
 ) -> io::Result<ScanEnd> {
     let mut lines = Lines::new(reader.produced());
-    let end = run(reader, &mut lines, visitor, good)?;
+    let end = run(reader, &mut lines, visitor, good, progress)?;
     if matches!(end, ScanEnd::Truncated | ScanEnd::Damaged { .. }) {
         visitor.cut(lines.start, &lines.text);
     }
@@ -110,6 +112,7 @@ fn run(
     lines: &mut Lines,
     visitor: &mut dyn Visitor,
     good: &mut u64,
+    progress: &mut dyn FnMut(u64),
 ) -> io::Result<ScanEnd> {
     let mut out = vec![0; 64 * 1024];
     let mut marks = Marks::default();
@@ -156,6 +159,7 @@ fn run(
                 });
             }
         }
+        progress(reader.consumed());
         if marked && reader.end().is_none() && lines.between() {
             *good = reader.consumed();
             visitor.flushed(Flushed {

@@ -75,8 +75,7 @@ fn run(
 ) -> Result<(), VerifyError> {
     let mut all = Vec::new();
     let mut printed = Ok(());
-    let late = verify(backup, printer.level, |report| {
-        bar.set_position(report.offset);
+    let late = verify(backup, printer.level, &|octets| bar.inc(octets), |report| {
         printed = bar.suspend(|| printer.print(&report, out));
         all.extend(report.findings);
         match printed.is_err() || !all.is_empty() && !printer.keep_going {

@@ -384,6 +384,43 @@ fn verify_looks_further() {
     }
 }
 
+/// D18: whoever touches the file has it read again, and what he did is found as C finds it.
+#[test]
+fn what_was_touched_is_read_again() {
+    let Some(place) = Place::new() else { return };
+    place.ours("ctl_backups reindex -f b/carol");
+    place.same("ctl_backups list -f b/carol");
+    let known = || {
+        let known = "SELECT value FROM cb_state WHERE key = 'attested'";
+        place.rows("b/carol", known)
+    };
+    let before = known();
+    assert_eq!(before.len(), 1);
+    let (path, good) = (
+        place.path("b/carol"),
+        std::fs::read(place.path("b/carol")).unwrap(),
+    );
+    let mut bad = good.clone();
+    bad[good.len() / 3] ^= 1;
+    // The clock of a file system goes in steps.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::fs::write(&path, &bad).unwrap();
+    for command in ["list", "stat"] {
+        place.differs(&format!("ctl_backups {command} -f b/carol"), |mut c| {
+            // D1: it says a number's name.
+            assert!(c.err.starts_with("b/carol: "), "{}", c.err);
+            c.err = "b/carol: file checksum mismatch\n".to_owned();
+            c
+        });
+    }
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::fs::write(&path, &good).unwrap();
+    place.same("ctl_backups list -f b/carol");
+    place.same("ctl_backups stat -f b/carol");
+    // To look is not to write.
+    assert_eq!(known(), before);
+}
+
 /// D7
 #[test]
 fn readers_go_together() {

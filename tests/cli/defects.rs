@@ -5,32 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cyrusbackup::csync::command::parse_apply;
-use cyrusbackup::csync::dlist::FileRef;
-use cyrusbackup::store::{Appender, Backup, Body, Lock};
+use cyrusbackup::store::{Appender, Backup, Lock};
 use cyrusbackup::types::Guid;
 
+use super::octets::Octets;
 use super::place::Place;
 use super::rig::{Csync, Engine, Rng};
 use super::written::{
     MAIL, OTHER, Written, bodies, inbox, is_done, line, mailbox, session, short, state,
 };
-
-/// A message in memory.
-struct Octets(Vec<u8>);
-
-impl Body for Octets {
-    fn file(&self) -> FileRef {
-        FileRef {
-            partition: b"default".to_vec(),
-            guid: Guid::of(&self.0),
-            size: self.0.len() as u64,
-        }
-    }
-
-    fn copy_to(&self, to: &mut dyn std::io::Write) -> std::io::Result<()> {
-        to.write_all(&self.0)
-    }
-}
 
 /// Spec: ondisk 10.1. A literal ends C's reading of the chunk; what stands behind it is gone.
 #[test]

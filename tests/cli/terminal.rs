@@ -1,12 +1,19 @@
 //! Commands that take long show how far they are, where somebody watches: on a terminal, on standard error.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use cyrusbackup::csync::command::parse_apply;
+use cyrusbackup::store::Appender;
+use cyrusbackup::types::{BackupKey, Guid};
+
+use super::octets::Octets;
 use super::place::Place;
+use super::rig::Rng;
 
 /// Runs a command line with standard error on a terminal; what the terminal gets, and what standard output.
 fn watched(place: &Place, line: &str) -> (String, String) {
@@ -98,5 +105,63 @@ fn whoever_waits_sees_how_far_it_is() {
         // It is cleared away in the end.
         assert!(terminal.ends_with("\x1b[2K"), "{line}: {terminal:?}");
         assert!(out.contains(said), "{line}: {out} {terminal:?}");
+    }
+}
+
+/// One chunk of some megabytes: C's compact makes chunks of 200 MB of them.
+fn write_large(place: &Place, name: &str) -> Guid {
+    place.write(name, b"");
+    let mut random = Rng::new(20_261_124);
+    let mut appender = Appender::open(&place.path(name), true).unwrap();
+    let mut last = Guid::of(b"");
+    for n in 0..40 {
+        let octets: Vec<u8> = (0..100_000).map(|_| random.next() as u8).collect();
+        let mail = Octets([format!("Subject: {n}\r\n\r\n").into_bytes(), octets].concat());
+        appender.append_bodies(&[&mail], 1000 + n).unwrap();
+        last = Guid::of(&mail.0);
+    }
+    let line = format!("SUB %(USERID anne MBOXNAME user.anne.{last})");
+    let line = parse_apply(line.as_bytes()).unwrap();
+    appender.append(&line, 1040).unwrap();
+    appender.commit().unwrap();
+    appender.finish().unwrap();
+    place.give_all("b");
+    let key = BackupKey::from_userid("anne").unwrap();
+    place.catalog().insert(&key, &place.path(name)).unwrap();
+    last
+}
+
+/// The percentages that were drawn.
+fn percentages(drawn: &str) -> BTreeSet<u64> {
+    let before = drawn.split('%').filter_map(|text| {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        text[digits..].parse().ok()
+    });
+    before.collect()
+}
+
+#[test]
+fn a_large_chunk_is_no_standstill() {
+    let Some(place) = Place::new() else { return };
+    place.configure("backup_retention: 1s\n");
+    let last = write_large(&place, "b/large");
+    assert_eq!(place.rows("b/large", "SELECT id FROM chunk").len(), 1);
+    let purge = format!("ctl_backups purge anne --guid {last}");
+    for line in [
+        "ctl_backups verify anne",
+        "ctl_backups reindex --dry-run anne",
+        "ctl_backups reindex anne",
+        &purge,
+        "ctl_backups -F compact anne",
+    ] {
+        let (terminal, out) = watched(&place, line);
+        let drawn = percentages(&terminal);
+        // Where a pass over the only chunk ends, of one to four.
+        let ends = [0, 25, 33, 50, 66, 75, 100];
+        let within = drawn.iter().filter(|percent| !ends.contains(percent));
+        assert!(
+            within.count() > 0,
+            "{line}: {drawn:?} in {terminal:?}, {out}"
+        );
     }
 }

@@ -102,8 +102,8 @@ pub fn compact(
     if !how.force && settled::is_settled(rewrite.index(), how)? {
         return Ok(Compacted::Skipped);
     }
-    // Looking twice and writing once.
-    let all = rewrite.file_len() * 3;
+    // Looking twice, writing, looking at what was written.
+    let all = rewrite.file_len() * 4;
     let length = rewrite.file_len();
     let live = Live::of(&rewrite, how.horizon, &mut |at| progress(at, all))?;
     let members = rewrite.measure(&live, &mut |at| progress(length + at, all))?;

@@ -109,6 +109,18 @@ impl Index {
         self.run(sql, [horizon]).map(drop)
     }
 
+    /// Under which stamp the data file was known to have the SHA-1 of the last chunk's row; see `store::stamp`.
+    pub(in crate::store) fn attested(&self) -> Result<Option<String>> {
+        let sql = "SELECT value FROM cb_state WHERE key = 'attested'";
+        Ok(self.ours(sql, |row| row.get(0))?.pop())
+    }
+
+    /// See [`Index::attested`].
+    pub(in crate::store) fn set_attested(&self, text: &str) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO cb_state (key, value) VALUES ('attested', ?1)";
+        self.run(sql, [text]).map(drop)
+    }
+
     /// What compact found not worth doing: see `store::compact`.
     pub(in crate::store) fn settled(&self) -> Result<Option<String>> {
         let sql = "SELECT value FROM cb_state WHERE key = 'settled'";

@@ -44,7 +44,7 @@ use super::index::{Index, State};
 use super::rebuild::{Report, Source, Terms, rebuild};
 use super::resync::Resync;
 use super::scan::Visitor;
-use super::{layout, marks, recover, salvage};
+use super::{layout, marks, recover, salvage, stamp};
 use crate::csync::command::{Apply, Record};
 use crate::types::Guid;
 
@@ -149,8 +149,8 @@ impl Rewrite {
         let mut resync = Resync::new(self.data.file(), self.length);
         let mut at = 0;
         while at < self.length {
-            at = self.data.io(salvage::read(&mut resync, at, visitor))?.next;
-            progress(at);
+            let read = salvage::read(&mut resync, at, visitor, progress);
+            at = self.data.io(read)?.next;
         }
         Ok(())
     }
@@ -166,15 +166,14 @@ impl Rewrite {
         let (mut at, mut number) = (0, 0);
         while at < self.length {
             let (mut measured, odd, next) =
-                self.measure_one(&mut resync, selection, Measured::new(at, number))?;
+                self.measure_one(&mut resync, selection, Measured::new(at, number), progress)?;
             if odd && measured.damaged {
                 let mut again = Measured::new(at, number);
                 again.drop_odd = true;
-                (measured, ..) = self.measure_one(&mut resync, selection, again)?;
+                (measured, ..) = self.measure_one(&mut resync, selection, again, progress)?;
             }
             (at, number) = (measured.end, next);
             members.push(measured);
-            progress(at);
         }
         Ok(members)
     }
@@ -185,12 +184,13 @@ impl Rewrite {
         resync: &mut Resync<'_>,
         selection: &dyn Selection,
         mut measured: Measured,
+        progress: &mut dyn FnMut(u64),
     ) -> Result<(Measured, bool, u64)> {
         let mut lines = Vec::new();
         let sink = Sink::Count(&mut lines);
         let mut rewriter = Rewriter::new(selection, sink, measured.first_line);
         rewriter.drop_odd = measured.drop_odd;
-        let read = salvage::read(resync, measured.start, &mut rewriter);
+        let read = salvage::read(resync, measured.start, &mut rewriter, progress);
         let member = self.data.io(read)?;
         let (odd, next) = (rewriter.odd, rewriter.number);
         measured.horizon = rewriter.horizon;
@@ -203,7 +203,8 @@ impl Rewrite {
         Ok((measured, odd, next))
     }
 
-    /// Writes the chunks anew and puts the result in place.
+    /// Writes the chunks anew and puts the result in place. `progress` is told octets of twice the file: it is
+    /// written, then what was written is read.
     ///
     /// # Errors
     /// The system's, or [`StoreError::InvalidFormat`] when what was written does not read back; the
@@ -249,10 +250,16 @@ impl Rewrite {
             copied,
             written,
         };
-        let index = index_of(&new, self.data.path())?;
+        let index = index_of(&new, self.data.path(), &mut |at| {
+            progress(self.length + at);
+        })?;
         drop(index);
         drop(self.index);
+        let placed = new.again().renamed_to(self.data.path());
         swap::swap(&self.data, new, terms.keep_previous)?;
+        // Moving it has changed its stamp. It is all in place, and without this the next look reads it once.
+        let index = Index::open(&layout::index(placed.path()));
+        let _ = index.and_then(|index| stamp::attest(&placed, &index));
         Ok(stats)
     }
 
@@ -277,7 +284,7 @@ impl Rewrite {
                 let mut rewriter = Rewriter::new(selection, Sink::Write(output), member.first_line);
                 rewriter.skip = Some(&member.bad);
                 rewriter.drop_odd = member.drop_odd;
-                let read = salvage::read(&mut resync, member.start, &mut rewriter);
+                let read = salvage::read(&mut resync, member.start, &mut rewriter, progress);
                 let failed = rewriter.failed.take();
                 self.data.io(read)?;
                 failed.map_or(Ok(()), Err)?;
@@ -304,10 +311,10 @@ fn horizon_line(known: Option<(i64, i64)>, new: Option<i64>, first: i64) -> Opti
 }
 
 /// Makes `X.index.new` for `X.new`; everything in it must read back.
-fn index_of(new: &DataFile, path: &Path) -> Result<Index> {
+fn index_of(new: &DataFile, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Index> {
     let index_path = layout::new_index(path);
     let index = Index::create(&index_path)?;
-    let report = fill_index(new, &index)?;
+    let report = fill_index(new, &index, progress)?;
     let lost = report.losses.iter().find(|loss| loss.damage);
     if let Some(loss) = lost {
         let reason = format!("what was written does not read back: {}", loss.reason);
@@ -319,7 +326,7 @@ fn index_of(new: &DataFile, path: &Path) -> Result<Index> {
     Ok(index)
 }
 
-fn fill_index(new: &DataFile, index: &Index) -> Result<Report> {
+fn fill_index(new: &DataFile, index: &Index, progress: &mut dyn FnMut(u64)) -> Result<Report> {
     let source = Source {
         file: new.file(),
         path: new.path(),
@@ -329,7 +336,7 @@ fn fill_index(new: &DataFile, index: &Index) -> Result<Report> {
         until: None,
         sums: true,
         leave_torn_end: false,
-        progress: &mut |_| {},
+        progress,
     };
     let mut hash = FileHash::default();
     index.begin()?;

@@ -21,6 +21,8 @@ pub(super) struct Source<'a> {
     pub(super) file: &'a Arc<File>,
     /// The file counts as ending here.
     pub(super) length: u64,
+    /// Told how many octets of the file have been inspected since it was told last.
+    pub(super) progress: &'a (dyn Fn(u64) + Sync),
     /// Nobody wants to know any more.
     pub(super) stop: &'a AtomicBool,
 }
@@ -76,11 +78,15 @@ impl Source<'_> {
     fn inflate(&self, offset: u64, take: &mut dyn FnMut(&[u8])) -> io::Result<MemberEnd> {
         let mut member = MemberReader::open(Arc::clone(self.file), offset, self.length)?;
         let mut buffer = vec![0; 64 * 1024];
+        let mut told = offset;
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(io::Error::other("stopped"));
             }
-            match member.read(&mut buffer)? {
+            let read = member.read(&mut buffer)?;
+            (self.progress)(member.consumed() - told);
+            told = member.consumed();
+            match read {
                 0 => return Ok(member.end().unwrap_or(MemberEnd::Truncated)),
                 n => take(&buffer[..n]),
             }

@@ -58,7 +58,7 @@ impl Copy {
 /// What so many threads beside this one find.
 fn findings_by(threads: usize, backup: &Backup, level: Level) -> Vec<Finding> {
     let mut all = Vec::new();
-    let late = verify_with(Some(threads), backup, level, |report| {
+    let late = verify_with(Some(threads), backup, level, &|_| (), |report| {
         all.extend(report.findings);
         ControlFlow::Continue(())
     })
@@ -317,7 +317,7 @@ fn a_break_stops_the_threads() {
     let backup = Backup::open(&path, Lock::None).unwrap();
     for (threads, most) in [(1, 1), (2, 5), (5, 299)] {
         let mut seen = Vec::new();
-        let late = verify_with(Some(threads), &backup, Level::Full, |report| {
+        let late = verify_with(Some(threads), &backup, Level::Full, &|_| (), |report| {
             seen.push(report.chunk);
             match report.chunk == most {
                 true => ControlFlow::Break(()),
@@ -423,7 +423,7 @@ fn a_break_ends_the_pass() {
     fs::write(&path, &carol.data).unwrap();
     let backup = Backup::open(&path, Lock::None).unwrap();
     let mut seen = Vec::new();
-    verify(&backup, Level::Full, |report| {
+    verify(&backup, Level::Full, &|_| (), |report| {
         seen.push(report.chunk);
         if report.chunk == 2 {
             ControlFlow::Break(())

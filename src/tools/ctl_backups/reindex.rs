@@ -23,17 +23,11 @@ pub(super) fn one(
     };
     let bar = status::progress("reindex", target);
     bar.set_length(std::fs::metadata(&target.path).map_or(0, |meta| meta.len()));
-    let mut starts = vec![0];
-    let done = reindex(&target.path, how, &mut |at| {
-        bar.set_position(at);
-        if options.verbose > 0 {
-            starts.push(at);
-        }
-    });
+    let done = reindex(&target.path, how, &mut |at| bar.set_position(at));
     bar.finish_and_clear();
     let (outcome, status) = match &done {
         Ok(report) => {
-            tell(report, &starts, options, terminal.out)?;
+            tell(report, options, terminal.out)?;
             verdict(report, options)
         }
         Err(error) => status::failure(error, target, terminal)?,
@@ -56,9 +50,9 @@ fn verdict(report: &Report, options: &Options) -> (Outcome, String) {
     (Outcome::Failed, format!("failed ({rest})"))
 }
 
-fn tell(report: &Report, starts: &[u64], options: &Options, out: &mut dyn Write) -> io::Result<()> {
+fn tell(report: &Report, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     if options.verbose > 0 {
-        for start in starts {
+        for start in &report.starts {
             writeln!(out, "\nfound chunk at offset {start}\n")?;
         }
         writeln!(out, "reached end of file")?;
