@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::support::{
-    LOG_TIME, Mount, Scratch, can_mount, files, fixture, internaldate, message, mount_device,
+    LOG_TIME, Mount, Scratch, can_mount, files, fixture, internaldate, message, mount_device, sh,
 };
 
 /// The value of an extended attribute, if there is one.
@@ -172,6 +172,45 @@ fn extended_attributes_tell_what_cyrus_knows() {
     );
     assert_eq!(xattr(&folder, "user.cyrus.guid"), None);
     assert_eq!(xattr(&mount.join("chunks"), "user.cyrus.mailbox"), None);
+}
+
+#[test]
+fn a_copy_has_what_its_path_does_not_say() {
+    if !can_mount() {
+        return;
+    }
+    let carol = fixture("carol");
+    let mount = Mount::new(&carol.spec(), "ro");
+    let copied = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    sh(std::process::Command::new("cp")
+        .arg("-a")
+        .arg(mount.join("mailboxes"))
+        .arg(copied.path()));
+    let there = |path: &str, name: &str| {
+        xattr(
+            &copied.path().join("mailboxes").join(path),
+            &format!("user.cyrus.{name}"),
+        )
+    };
+    for (name, value) in [
+        ("guid", Some("7173dc230eb4ac476f5b1a9cb9bc429b39c650ad")),
+        ("flags", Some(r"\Seen \Flagged $Label1")),
+        ("modseq", Some("13")),
+        ("internaldate", Some("1700000000")),
+        ("uid", None),
+        ("mailbox", None),
+    ] {
+        assert_eq!(there("INBOX/3.eml", name).as_deref(), value, "{name}");
+    }
+    assert_eq!(there("INBOX", "mailbox").as_deref(), Some("user.carol"));
+    assert_eq!(
+        there("INBOX", "uniqueid").as_deref(),
+        Some("11111111-aaaa-bbbb-cccc-0000000000c1")
+    );
+    // No flags are no flags.
+    assert_eq!(there("INBOX/1.eml", "flags"), None);
+    let first = mount.join("mailboxes/INBOX/1.eml");
+    assert_eq!(xattr(&first, "user.cyrus.flags").as_deref(), Some(""));
 }
 
 #[test]

@@ -207,7 +207,7 @@ impl Ops {
         tree.xattr(&node, name).map(String::into_bytes)
     }
 
-    /// The names of all extended attributes, each ended by a NUL.
+    /// The names of the extended attributes that a copy should have, each ended by a NUL.
     pub fn listxattr(&self, ino: u64) -> Result<Vec<u8>, ViewError> {
         let Place::In(tree, node) = self.place(ino)? else {
             return Ok(Vec::new());

@@ -18,7 +18,8 @@ use super::notes::{self, Paths};
 use super::ops::lock;
 use super::pieces::{self, Piece};
 use super::source::{Mailbox, Source, odd};
-use super::{ViewError, part, xattr};
+use super::xattr::{self, Attribute};
+use super::{ViewError, part};
 use crate::types::Namespace;
 
 mod list;
@@ -324,19 +325,27 @@ impl Tree {
 
     /// The value of an extended attribute.
     pub fn xattr(&self, node: &Node, name: &str) -> Result<String, ViewError> {
-        let all = self.xattrs(node)?;
-        let found = all.into_iter().find(|(known, _)| *known == name);
-        found.map(|(_, value)| value).ok_or(ViewError::NoAttribute)
+        let all = self.attributes(node)?;
+        let found = all.into_iter().find(|known| known.name == name);
+        found.map(|found| found.value).ok_or(ViewError::NoAttribute)
     }
 
-    /// All extended attributes of a node.
+    /// Names and values of the extended attributes of a node that are listed.
     pub fn xattrs(&self, node: &Node) -> Result<Vec<(&'static str, String)>, ViewError> {
+        let all = self.attributes(node)?.into_iter();
+        Ok(all
+            .filter(|attribute| attribute.listed)
+            .map(|attribute| (attribute.name, attribute.value))
+            .collect())
+    }
+
+    fn attributes(&self, node: &Node) -> Result<Vec<Attribute>, ViewError> {
         Ok(match node {
             Node::User => xattr::of_user(self.source.oldest()?),
             Node::Mail(at, mail) => xattr::of_mail(mail, self.mailbox(*at)?),
             Node::Folder(at) | Node::Box(at, MailBox::Cur) => xattr::of_folder(self.mailbox(*at)?),
             Node::Script(script) if script.active => {
-                vec![("user.cyrus.active", "1".to_owned())]
+                vec![Attribute::new("user.cyrus.active", 1)]
             }
             _ => Vec::new(),
         })
