@@ -25,6 +25,8 @@ pub struct Made {
     pub guids: Vec<Guid>,
     /// Octets of the data file.
     pub length: u64,
+    /// Octets of all messages.
+    pub mail: u64,
 }
 
 /// Backups that were made before, by what they were made of: a large one takes minutes, and several groups want it.
@@ -80,7 +82,7 @@ pub fn make(
     let path = quick.path().join("made");
     std::fs::File::create(&path)?;
     let mut corpus = Corpus::new(seed);
-    let mut guids = Vec::new();
+    let (mut guids, mut mail) = (Vec::new(), 0);
     for chunk in 0..chunks {
         let mut appender = Appender::open(&path, false)?;
         let now = START + HOUR * chunk as i64;
@@ -94,6 +96,7 @@ pub fn make(
         appender.commit()?;
         appender.finish()?;
         guids.extend(octets.iter().map(|body| body.file.guid));
+        mail += octets.iter().map(|body| body.file.size).sum::<u64>();
     }
     let length = path.metadata()?.len();
     for (from, to) in [
@@ -108,6 +111,7 @@ pub fn make(
         path: place,
         guids,
         length,
+        mail,
     })
 }
 

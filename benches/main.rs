@@ -16,6 +16,7 @@
 
 mod backup;
 mod corpus;
+mod limits;
 mod measure;
 mod processes;
 mod push_maildir;
@@ -75,6 +76,8 @@ pub struct Bench {
     pub size: Size,
     /// How often.
     pub patience: Patience,
+    /// What this machine can do at most.
+    pub limits: limits::Limits,
     /// Backups that several groups read.
     pub shelf: backup::Shelf,
 }
@@ -109,6 +112,7 @@ fn main() -> Result<()> {
         cyrus,
         size: arguments.size,
         patience,
+        limits: limits::Limits::measure()?,
         shelf: backup::Shelf::new(cyrus),
     };
     let mut rows = Vec::new();
@@ -126,6 +130,7 @@ fn main() -> Result<()> {
     }
     anyhow::ensure!(!rows.is_empty(), "no group is called {:?}", arguments.only);
     println!("{}", report::table(&rows));
+    println!("{}", bench.limits.line());
     if let Some(file) = arguments.json {
         std::fs::write(&file, serde_json::to_vec_pretty::<Vec<Row>>(&rows)?)
             .with_context(|| file.display().to_string())?;

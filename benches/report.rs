@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::limits::{Limits, Needs};
 use crate::measure::{Sample, Spread};
 
 /// One line of the table: ours beside a rival or a limit.
@@ -25,6 +26,8 @@ pub struct Row {
     pub disk: Option<Pair>,
     /// The ratio of wall time that is wanted, if one is.
     pub wanted: Option<f64>,
+    /// Seconds that one core needs for the octets alone; see [`crate::limits`].
+    pub limit: Option<f64>,
 }
 
 /// Both sides of a figure.
@@ -63,6 +66,15 @@ impl Row {
             peak: pair(|sample| sample.peak),
             disk: pair(|sample| sample.disk),
             wanted,
+            limit: None,
+        }
+    }
+
+    /// With what one core needs for the octets alone.
+    pub fn beside_limit(self, limits: &Limits, needs: Needs) -> Row {
+        Row {
+            limit: Some(limits.seconds(needs)),
+            ..self
         }
     }
 }
@@ -85,8 +97,8 @@ impl Pair {
 /// All rows, Markdown.
 pub fn table(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| work | beside | n | wall ours | theirs | ratio (min-max) | wanted | CPU ratio | peak ours | theirs | disk ratio |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| work | beside | n | wall ours | theirs | ratio (min-max) | wanted | CPU ratio | peak ours | theirs | disk ratio | limit |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let ratio = &row.wall.ratio;
@@ -104,10 +116,14 @@ pub fn table(rows: &[Row]) -> String {
                 .as_ref()
                 .map_or(String::new(), |pair| size(side(pair)))
         };
+        let limit = row.limit.map_or(String::new(), |limit| {
+            let times = row.wall.ours.median / limit.max(1e-9);
+            format!("{} (x {times:.1})", time(limit))
+        });
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} ({}-{}) | {wanted} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} ({}-{}) | {wanted} | {} | {} | {} | {} | {limit} |",
             row.work,
             row.rival,
             row.runs,

@@ -1,6 +1,7 @@
 //! Figures, not promises: the mount (cold) against the same files on the file system of the target
 //! directory (cold), against C's `cyr_backup dump message`, and against restic and borg mounts of the
-//! same files. Only with `FIGURES=MEGABYTES` (and `FIGURES_ONLY=compacted` for a part of it); `make figures` builds for it. Needs root to drop caches.
+//! same files. Only with `FIGURES=MEGABYTES` (and `FIGURES_ONLY=files|mount|c|compacted|peers` for a part of it); `make figures` builds for it.
+//! Needs root to drop caches.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -191,26 +192,17 @@ fn figures_when_asked_for() {
     let corpus = corpus(megabytes, dir.path());
     let place = dir.path().join("mount");
     std::fs::create_dir(&place).unwrap();
-    if std::env::var_os("FIGURES_ONLY").is_some_and(|only| only == "compacted") {
-        compacted_by_c(&corpus, dir.path(), &place);
-        return;
+    let only = std::env::var("FIGURES_ONLY").ok();
+    let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
+    if wanted("files") {
+        line("files", &corpus.files, corpus.uids, &mut || {});
     }
-    line("files", &corpus.files, corpus.uids, &mut || {});
-
-    let mut mounted = false;
-    let mut remount = || {
-        if mounted {
-            sh(Command::new("umount").arg(&place));
-        }
-        mounted = true;
-        sh(Command::new(binary())
-            .arg(corpus.scratch.spec())
-            .arg(&place));
-    };
-    line("mount", &place, corpus.uids, &mut remount);
-    sh(Command::new("umount").arg(&place));
-
-    if Path::new(C_TOOL).exists() {
+    if wanted("mount") {
+        mounted("mount", "ro", &corpus, &place);
+        // As the mounts of others are.
+        mounted("noxattr", "noxattr", &corpus, &place);
+    }
+    if wanted("c") && Path::new(C_TOOL).exists() {
         let mut times: Vec<_> = corpus
             .guids
             .iter()
@@ -239,8 +231,29 @@ fn figures_when_asked_for() {
             times[times.len() / 2].1
         );
     }
-    compacted_by_c(&corpus, dir.path(), &place);
-    peers(&corpus, dir.path());
+    if wanted("compacted") {
+        compacted_by_c(&corpus, dir.path(), &place);
+    }
+    if wanted("peers") {
+        peers(&corpus, dir.path());
+    }
+}
+
+/// Our mount, a new one for each job.
+fn mounted(name: &str, options: &str, corpus: &Corpus, place: &Path) {
+    let mut mounted = false;
+    let mut remount = || {
+        if mounted {
+            sh(Command::new("umount").arg(place));
+        }
+        mounted = true;
+        sh(Command::new(binary())
+            .arg(corpus.scratch.spec())
+            .arg(place)
+            .args(["-o", options]));
+    };
+    line(name, place, corpus.uids, &mut remount);
+    sh(Command::new("umount").arg(place));
 }
 
 /// The same messages as C's compact leaves them: one chunk, one line, no flush in it, and no table of ours in

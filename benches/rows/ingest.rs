@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::Bench;
 use crate::corpus::Corpus;
-use crate::measure::{Patience, Sample, in_turn};
+use crate::limits::Needs;
+use crate::measure::{Sample, in_turn};
 use crate::processes;
 use crate::recording::Recording;
 use crate::report::{Row, size};
@@ -15,38 +16,30 @@ use crate::rig::{BackupServer, Engine};
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let mut row = |streams: Vec<Recording>, what: &str, wanted, patience| -> Result<()> {
+    let mut row = |streams: Vec<Recording>, what: &str, wanted| -> Result<()> {
         let octets: u64 = streams.iter().map(Recording::octets).sum();
         let work = format!("ingest {}, {what}", size(octets as f64));
         let side = |engine| {
             let streams = &streams;
             move || ingest(bench, engine, streams)
         };
-        let samples = in_turn(patience, side(Engine::Ours), side(Engine::C))?;
-        rows.push(Row::new(work, "C backupd", wanted, samples));
+        let samples = in_turn(bench.patience, side(Engine::Ours), side(Engine::C))?;
+        // Each message is hashed as a GUID, and as a part of the chunk.
+        let needs = Needs {
+            deflated: octets,
+            hashed: 2 * octets,
+            ..Needs::default()
+        };
+        rows.push(Row::new(work, "C backupd", wanted, samples).beside_limit(&bench.limits, needs));
         Ok(())
     };
-    let messages = bench.pick(1_500, 16_000);
     let wanted = Some(0.35);
-    row(
-        record(1, messages)?,
-        "one connection",
-        wanted,
-        bench.patience,
-    )?;
+    let messages = bench.pick(1_500, 16_000);
+    row(record(1, messages)?, "one connection", wanted)?;
     let messages = bench.pick(200, 2_000);
-    row(record(8, messages)?, "8 connections", None, bench.patience)?;
+    row(record(8, messages)?, "8 connections", None)?;
     if bench.pick(false, true) {
-        let once = Patience {
-            runs: 1,
-            ..bench.patience
-        };
-        row(
-            record(1, 100_000)?,
-            "a user of 100,000 messages",
-            wanted,
-            once,
-        )?;
+        row(record(1, 100_000)?, "a user of 100,000 messages", wanted)?;
     }
     Ok(rows)
 }

@@ -1,6 +1,5 @@
 //! The rows of the table, in groups that share their data.
 
-mod ceilings;
 mod compression;
 mod crowd;
 mod growth;
@@ -20,7 +19,7 @@ use crate::report::Row;
 pub type Group = fn(&Bench) -> Result<Vec<Row>>;
 
 /// By name, in the order of the table.
-pub const GROUPS: [(&str, Group); 10] = [
+pub const GROUPS: [(&str, Group); 9] = [
     ("ingest", ingest::rows),
     ("session", session::rows),
     ("tools", tools::rows),
@@ -30,5 +29,4 @@ pub const GROUPS: [(&str, Group); 10] = [
     ("crowd", crowd::rows),
     ("growth", growth::rows),
     ("compression", compression::rows),
-    ("ceilings", ceilings::rows),
 ];

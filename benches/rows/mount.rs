@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::Bench;
 use crate::backup::{self, Made};
+use crate::limits::Needs;
 use crate::measure::{self, Patience, Sample, in_turn};
 use crate::report::{Row, size};
 use crate::rig::{Instance, our_binary};
@@ -59,12 +60,18 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
             in_directory(&instance, &plain, script)
         };
         let samples = in_turn(bench.patience, ours, theirs)?;
-        rows.push(Row::new(
-            format!("mount: {name}, {what}"),
-            "ext4, cold",
-            wanted,
-            samples,
-        ));
+        let work = format!("mount: {name}, {what}");
+        let row = Row::new(work, "ext4, cold", wanted, samples);
+        let needs = Needs {
+            inflated: made.mail,
+            hashed: made.mail,
+            ..Needs::default()
+        };
+        rows.push(match name {
+            // Reads nothing.
+            "find -ls" => row,
+            _ => row.beside_limit(&bench.limits, needs),
+        });
     }
     rows.push(random(&instance, &made, &what)?);
     Ok(rows)

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::Bench;
 use crate::backup::{self, Made};
+use crate::limits::Needs;
 use crate::measure::{self, Sample, in_turn};
 use crate::report::{Row, size};
 use crate::rig::{Instance, PASSWORD, Source, our_binary};
@@ -22,7 +23,13 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
         made.guids.len(),
         size(made.length as f64)
     );
-    Ok(vec![Row::new(work, "C restore", Some(1.0), samples)])
+    let needs = Needs {
+        inflated: made.mail,
+        hashed: made.mail,
+        ..Needs::default()
+    };
+    let row = Row::new(work, "C restore", Some(1.0), samples);
+    Ok(vec![row.beside_limit(&bench.limits, needs)])
 }
 
 /// Into a new server each time: what is there already is sent by neither.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::Bench;
 use crate::backup::{self, Made};
+use crate::limits::Needs;
 use crate::measure::{self, Sample, in_turn};
 use crate::report::{Row, size};
 use crate::rig::{Instance, our_binary};
@@ -22,6 +23,8 @@ struct Work {
     limit: Option<u64>,
     /// What is special about it.
     note: &'static str,
+    /// What has to be done with all of it.
+    needs: fn(&Made) -> Needs,
 }
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
@@ -54,9 +57,9 @@ const MANY_CHUNKS: [Work; 10] = [
     look("ctl_backups", "list -f FILE", None),
     look("ctl_backups", "stat -f FILE", Some(0.02)),
     touched(look("ctl_backups", "stat -f FILE", None)),
-    look("ctl_backups", "verify -f FILE", Some(0.01)),
-    change("ctl_backups", "reindex -f FILE", Some(0.02)),
-    change("ctl_backups", "compact -F -f FILE", Some(0.03)),
+    whole(look("ctl_backups", "verify -f FILE", Some(0.01))),
+    whole(change("ctl_backups", "reindex -f FILE", Some(0.02))),
+    whole(change("ctl_backups", "compact -F -f FILE", Some(0.03))),
     look("cyr_backup", "-f FILE list mailboxes", None),
     look("cyr_backup", "-f FILE dump message FIRST", None),
     look("cyr_backup", "-f FILE dump message RANDOM", None),
@@ -65,9 +68,9 @@ const MANY_CHUNKS: [Work; 10] = [
 
 const ONE_CHUNK: [Work; 7] = [
     look("ctl_backups", "stat -f FILE", None),
-    bounded(look("ctl_backups", "verify -f FILE", None)),
-    bounded(change("ctl_backups", "reindex -f FILE", None)),
-    bounded(change("ctl_backups", "compact -F -f FILE", None)),
+    bounded(whole(look("ctl_backups", "verify -f FILE", None))),
+    bounded(whole(change("ctl_backups", "reindex -f FILE", None))),
+    bounded(whole(change("ctl_backups", "compact -F -f FILE", None))),
     look("cyr_backup", "-f FILE dump message FIRST", None),
     look("cyr_backup", "-f FILE dump message RANDOM", None),
     look("cyr_backup", "-f FILE dump message LAST", Some(0.01)),
@@ -81,13 +84,31 @@ const fn bounded(work: Work) -> Work {
     }
 }
 
+/// Every octet as it was before it was deflated, hashed as a part of its chunk and of its message; and the file.
+fn all(made: &Made) -> Needs {
+    Needs {
+        inflated: made.mail,
+        hashed: 2 * made.mail + made.length,
+        ..Needs::default()
+    }
+}
+
 /// A copy of the file, which our tools have not seen before.
 const fn touched(work: Work) -> Work {
     Work {
         changes: true,
         note: " of a file from elsewhere",
+        needs: |made| Needs {
+            hashed: made.length,
+            ..Needs::default()
+        },
         ..work
     }
+}
+
+/// Goes through all of it.
+const fn whole(work: Work) -> Work {
+    Work { needs: all, ..work }
 }
 
 const fn look(program: &'static str, args: &'static str, wanted: Option<f64>) -> Work {
@@ -98,6 +119,7 @@ const fn look(program: &'static str, args: &'static str, wanted: Option<f64>) ->
         wanted,
         limit: None,
         note: "",
+        needs: |_| Needs::default(),
     }
 }
 
@@ -109,6 +131,7 @@ const fn change(program: &'static str, args: &'static str, wanted: Option<f64>) 
         wanted,
         limit: None,
         note: "",
+        needs: |_| Needs::default(),
     }
 }
 
@@ -135,12 +158,13 @@ fn row(bench: &Bench, instance: &Instance, made: &Made, work: &Work, what: &str)
         work.note
     );
     // What is wanted, DESIGN says of a full run.
-    Ok(Row::new(
-        name,
-        "C",
-        work.wanted.filter(|_| bench.pick(false, true)),
-        samples,
-    ))
+    let wanted = work.wanted.filter(|_| bench.pick(false, true));
+    let row = Row::new(name, "C", wanted, samples);
+    let needs = (work.needs)(made);
+    Ok(match needs.inflated + needs.hashed {
+        0 => row,
+        _ => row.beside_limit(&bench.limits, needs),
+    })
 }
 
 fn side(
