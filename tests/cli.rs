@@ -30,6 +30,8 @@ mod killed;
 mod manual;
 #[path = "cli/matrix.rs"]
 mod matrix;
+#[path = "cli/nobody_reads.rs"]
+mod nobody_reads;
 #[path = "cli/octets.rs"]
 mod octets;
 #[path = "cli/place.rs"]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use cyrusbackup::tools::ctl_backups::options::{LONG_OPTIONS, Request, USAGE, parse};
 use cyrusbackup::tools::ctl_backups::{own, run};
-use cyrusbackup::tools::frame::{command_line, start};
+use cyrusbackup::tools::frame::{command_line, print, say, start};
 use cyrusbackup::tools::getopt::Order;
 use cyrusbackup::tools::terminal::exit;
 
@@ -20,20 +20,28 @@ fn main() -> ExitCode {
         return ExitCode::from(code.unwrap_or_else(|code| code));
     }
     match parse(words, Order::from_environment()) {
-        Ok(Request::Help) => print!("{USAGE}{LONG_OPTIONS}"),
-        Ok(Request::Version) => println!("ctl_backups (cyrusbackup) {}", env!("CARGO_PKG_VERSION")),
+        Ok(Request::Help) => {
+            ExitCode::from(print("ctl_backups", &format!("{USAGE}{LONG_OPTIONS}")))
+        }
+        Ok(Request::Version) => {
+            let version = concat!(
+                "ctl_backups (cyrusbackup) ",
+                env!("CARGO_PKG_VERSION"),
+                "\n"
+            );
+            ExitCode::from(print("ctl_backups", version))
+        }
         Ok(Request::Run(options)) => {
             let code = start(
                 "ctl_backups",
                 options.config.as_deref(),
                 |site, terminal| run(&options, site, terminal),
             );
-            return ExitCode::from(code);
+            ExitCode::from(code)
         }
         Err(_) => {
-            eprint!("{USAGE}");
-            return ExitCode::from(exit::USAGE);
+            say(USAGE);
+            ExitCode::from(exit::USAGE)
         }
     }
-    ExitCode::SUCCESS
 }

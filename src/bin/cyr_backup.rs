@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use cyrusbackup::tools::cyr_backup::options::{LONG_OPTIONS, Request, USAGE, UsageError, parse};
 use cyrusbackup::tools::cyr_backup::{own, run};
-use cyrusbackup::tools::frame::{command_line, start};
+use cyrusbackup::tools::frame::{command_line, print, say, start};
 use cyrusbackup::tools::getopt::Order;
 use cyrusbackup::tools::terminal::exit;
 
@@ -20,22 +20,24 @@ fn main() -> ExitCode {
         return ExitCode::from(code.unwrap_or_else(|code| code));
     }
     match parse(words, Order::from_environment()) {
-        Ok(Request::Help) => print!("{USAGE}{LONG_OPTIONS}"),
-        Ok(Request::Version) => println!("cyr_backup (cyrusbackup) {}", env!("CARGO_PKG_VERSION")),
+        Ok(Request::Help) => ExitCode::from(print("cyr_backup", &format!("{USAGE}{LONG_OPTIONS}"))),
+        Ok(Request::Version) => {
+            let version = concat!("cyr_backup (cyrusbackup) ", env!("CARGO_PKG_VERSION"), "\n");
+            ExitCode::from(print("cyr_backup", version))
+        }
         Ok(Request::Run(options)) => {
             let code = start("cyr_backup", options.config.as_deref(), |site, terminal| {
                 run(&options, site, terminal)
             });
-            return ExitCode::from(code);
+            ExitCode::from(code)
         }
         Err(UsageError(complaint)) => {
             if let Some(complaint) = complaint {
                 let program = std::env::args_os().next().unwrap_or_default();
-                eprintln!("{}: {complaint}", program.display());
+                say(format_args!("{}: {complaint}\n", program.display()));
             }
-            eprint!("{USAGE}");
-            return ExitCode::from(exit::USAGE);
+            say(USAGE);
+            ExitCode::from(exit::USAGE)
         }
     }
-    ExitCode::SUCCESS
 }

@@ -1,6 +1,7 @@
 //! `mount.cyrusbackup SPEC DIR [-o OPTIONS]`: arguments in, mount, exit code out. Follows what
 //! mount(8) asks of a helper: 0 = mounted and ready, 1 = wrong usage, 32 = mount failure.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -69,8 +70,11 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             // clap's own code for wrong usage is 2, which mount(8) reads as "system error".
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+            return ExitCode::from(match (error.print(), error.use_stderr()) {
+                (_, true) => USAGE,
+                (Ok(()), false) => 0,
+                (Err(_), false) => FAILURE,
+            });
         }
     };
     let options = match options(&args) {
@@ -84,7 +88,8 @@ fn main() -> ExitCode {
 }
 
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("mount.cyrusbackup: {error:#}");
+    // Who cannot be told has the exit code.
+    let _ = writeln!(std::io::stderr(), "mount.cyrusbackup: {error:#}");
     ExitCode::from(code)
 }
 

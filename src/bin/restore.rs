@@ -23,19 +23,11 @@ fn refuse(bad: BadLine) -> u8 {
     match bad {
         BadLine::Usage(remark) => {
             if let Some(remark) = remark {
-                eprintln!("restore: {remark}");
+                frame::say(format_args!("restore: {remark}\n"));
             }
-            eprint!("{USAGE}");
+            frame::say(USAGE);
             exit::USAGE
         }
-        BadLine::Clap(error) => {
-            let code = match error.use_stderr() {
-                true => exit::USAGE,
-                false => exit::OK,
-            };
-            // Who cannot be told needs no other code.
-            let _ = error.print();
-            code
-        }
+        BadLine::Clap(error) => frame::explain(&error),
     }
 }

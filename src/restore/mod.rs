@@ -54,7 +54,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 enum Failure {
     #[error("not found in backups.db")]
     UnknownBackup,
-    #[error("{}", explain(.0))]
+    #[error("{}", .0.explained())]
     Store(#[from] StoreError),
     #[error(transparent)]
     Choice(ChoiceError),
@@ -90,20 +90,6 @@ impl From<files::FileError> for Failure {
             files::FileError::Store(error) => Failure::Store(error),
             error => Failure::File(error),
         }
-    }
-}
-
-/// C's short text, and behind it what C never says.
-fn explain(error: &StoreError) -> String {
-    match error {
-        StoreError::Io { .. }
-        | StoreError::Index { .. }
-        | StoreError::Damaged { .. }
-        | StoreError::Catalog(_)
-        | StoreError::InvalidFormat { .. } => {
-            format!("{error} ({})", error.detail())
-        }
-        _ => error.to_string(),
     }
 }
 

@@ -61,7 +61,7 @@ impl Backup {
             let index_path = swap::index_path(&data)?;
             let index = match lock {
                 Lock::None => Index::snapshot(&index_path),
-                _ if length == 0 && !index_path.exists() => Index::empty(&index_path),
+                _ if length == 0 && layout::is_nothing(&index_path) => Index::empty(&index_path),
                 _ => Index::open(&index_path),
             };
             if lock != Lock::None {

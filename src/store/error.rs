@@ -137,6 +137,19 @@ impl StoreError {
         }
     }
 
+    /// C's short text, and behind it in brackets what C never says: which file, and why.
+    pub fn explained(&self) -> String {
+        match self {
+            StoreError::Io { .. }
+            | StoreError::Index { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Catalog(_)
+            | StoreError::InvalidFormat { .. }
+            | StoreError::Poisoned { .. } => format!("{self} ({})", self.detail()),
+            _ => self.to_string(),
+        }
+    }
+
     /// The whole story for a log line: the thing, the place, the cause and what to do.
     pub fn detail(&self) -> String {
         match self {

@@ -142,6 +142,11 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
         .map_err(|error| at(path, &error))
 }
 
+/// There is no file at all, or an empty one, as a full disk leaves it.
+pub fn is_nothing(path: &Path) -> bool {
+    std::fs::metadata(path).map_or(true, |meta| meta.len() == 0)
+}
+
 /// `X.index`: the SQLite index.
 pub fn index(data: &Path) -> PathBuf {
     beside(data, ".index")

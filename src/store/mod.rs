@@ -37,6 +37,7 @@ mod data_file;
 pub mod entry;
 mod error;
 mod family;
+mod forgotten;
 mod hash;
 pub mod header;
 pub mod index;
@@ -71,6 +72,7 @@ pub use appender::{Appender, Body, Done};
 pub use backup::{Backup, Lock};
 pub use bodies::{Bodies, BodyPlace};
 pub use error::{Result, StoreError};
+pub use forgotten::forgotten;
 pub use index::{
     ChunkRow, Index, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow,
     SubscriptionRow,

@@ -34,6 +34,11 @@ impl Placement {
         &self.catalog
     }
 
+    /// The directories of the partitions.
+    pub fn partitions(&self) -> impl Iterator<Item = &PathBuf> {
+        self.partitions.iter().map(|(_, path)| path)
+    }
+
     /// The data file of a key; None when there is no backup.
     pub fn find(&self, key: &BackupKey) -> Result<Option<PathBuf>> {
         self.catalog.get(key)

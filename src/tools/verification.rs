@@ -28,7 +28,7 @@ pub(super) enum VerifyError {
     #[error("{0}")]
     Findings(&'static str, Vec<Finding>),
     /// It could not be verified.
-    #[error(transparent)]
+    #[error("{}", .0.explained())]
     Store(#[from] StoreError),
     /// Printing failed.
     #[error(transparent)]

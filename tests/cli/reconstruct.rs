@@ -207,7 +207,10 @@ fn what_is_no_file_is_not_opened() {
             "ctl_backups verify pipe",
             "verify pipe: failed (System I/O error)",
         ),
-        ("ctl_backups list pipe", "pipe: System I/O error"),
+        ("ctl_backups verify pipe", "p_AAAAAA: is no file"),
+        ("ctl_backups list pipe", "pipe: System I/O error ("),
+        ("ctl_backups stat pipe", "p_AAAAAA: is no file)"),
+        ("ctl_backups lock -x true pipe", "p_AAAAAA: is no file)"),
         ("ctl_backups delete pipe", "p_AAAAAA: is no file"),
         ("cyr_backup pipe list all", "p_AAAAAA: is no file"),
         ("ctl_backups reindex pipe", "p_AAAAAA: is no file"),
@@ -217,6 +220,44 @@ fn what_is_no_file_is_not_opened() {
         let said = format!("{}{}", output.out, output.err);
         assert!(said.contains(says), "{line}: {said}");
     }
+}
+
+/// D19: `all` is never none by accident.
+#[test]
+fn a_lost_backups_db_is_not_taken_for_no_backups() {
+    let Some(place) = two_partitions() else {
+        return;
+    };
+    let database = place.path("conf/backups.db");
+    for empty in [false, true] {
+        fs::remove_file(&database).unwrap();
+        if empty {
+            place.write("conf/backups.db", b"");
+        }
+        for line in [
+            "ctl_backups list",
+            "ctl_backups verify -A",
+            "ctl_backups compact -A",
+            "ctl_backups hold --list",
+            "ctl_backups delete --expired",
+            "ctl_backups move --all-from one two",
+        ] {
+            let output = place.ours(line);
+            let says = format!(
+                "{}: knows of no backup, but there are files in {}; make it anew with",
+                database.display(),
+                place.path("one").display()
+            );
+            assert!(output.err.starts_with(&says), "{line}: {}", output.err);
+            assert_eq!((output.out.as_str(), output.code), ("", Some(75)), "{line}");
+        }
+        reconstruct(&place, 0, &["2 added"]);
+    }
+    // A new server: no backup, and all is well.
+    place.configure("backuppartition-new: @B@/new\n");
+    fs::remove_file(&database).unwrap();
+    let output = place.ours("ctl_backups verify -A");
+    assert_eq!((output.err.as_str(), output.code), ("", Some(0)));
 }
 
 /// One that is good but not ours to read is no reason for a new one.

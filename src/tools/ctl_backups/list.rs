@@ -34,7 +34,7 @@ pub(super) fn one(
         Ok(None) => Ok(Outcome::Good),
         Err(VerifyError::Print(error)) => Err(error),
         Err(VerifyError::Store(error)) => {
-            complain(target, &error, terminal)?;
+            complain(target, &error.explained(), terminal)?;
             Ok(Outcome::of(&error))
         }
         Err(error) => {

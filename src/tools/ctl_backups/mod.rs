@@ -16,7 +16,7 @@ mod whole;
 use std::io;
 
 use super::Site;
-use super::target::{Target, resolve};
+use super::target::{Mode, Target, resolve};
 use super::terminal::{Terminal, exit};
 use crate::store::{Lock, StoreError};
 use options::{Command, Options};
@@ -53,6 +53,9 @@ pub fn run(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> io::R
         }
     };
     let mut code = exit::OK;
+    if options.mode == Mode::All && site.has_forgotten(terminal)? {
+        code = exit::FAILED;
+    }
     for (name, target) in targets {
         let outcome = match target {
             Ok(Some(target)) => {

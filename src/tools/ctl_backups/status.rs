@@ -14,14 +14,16 @@ use crate::tools::render::Json;
 use crate::tools::target::Target;
 use crate::tools::terminal::Terminal;
 
-/// The status of a command that could not be done. What the disk or SQLite refused, and where, goes
-/// to standard error: C's words for it, "System I/O error", help nobody.
+/// The status of a command that could not be done. What the disk or SQLite refused, or is wrong with a
+/// file, and where, goes to standard error: C's words for it, "System I/O error", help nobody.
 pub(super) fn failure(
     error: &StoreError,
     target: &Target,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<(Outcome, String)> {
-    if let StoreError::Io { .. } | StoreError::Index { .. } = error {
+    if let StoreError::Io { .. } | StoreError::Index { .. } | StoreError::InvalidFormat { .. } =
+        error
+    {
         terminal.complain(target.name(), error.detail())?;
     }
     Ok(match Outcome::of(error) {

@@ -26,9 +26,7 @@ pub(super) fn one(
     let (outcome, status) = match checked {
         Ok(()) => (Outcome::Good, "ok".to_owned()),
         Err(VerifyError::Print(error)) => return Err(error),
-        Err(VerifyError::Store(error)) if Outcome::of(&error) == Outcome::Locked => {
-            (Outcome::Locked, "locked".to_owned())
-        }
+        Err(VerifyError::Store(error)) => status::failure(&error, target, terminal)?,
         Err(error) => (Outcome::Failed, format!("failed ({error})")),
     };
     status::print_with("verify", &status, damage, options, target, terminal)?;

@@ -11,6 +11,9 @@ use crate::tools::render::Json;
 use crate::tools::terminal::{Terminal, exit};
 use crate::types::BackupKey;
 
+/// Keys of backups.db with their data files.
+type Entries = Vec<(String, PathBuf)>;
+
 pub(super) fn relocate(
     work: &Work<'_>,
     args: &Move,
@@ -123,9 +126,9 @@ pub(super) fn unhold(work: &Work<'_>, args: &Users, terminal: &mut Terminal<'_>)
 impl Work<'_> {
     /// Who has this mark, since when and why, with tabs between.
     fn marked(&self, kind: Kind, terminal: &mut Terminal<'_>) -> io::Result<u8> {
-        let entries = match self.administer.catalog.iter() {
+        let entries = match self.entries(terminal)? {
             Ok(entries) => entries,
-            Err(error) => return self.no_catalog(&error, terminal),
+            Err(code) => return Ok(code),
         };
         let mut code = exit::OK;
         for (key, path) in entries {
@@ -154,9 +157,9 @@ impl Work<'_> {
     }
 
     fn delete_expired(&self, terminal: &mut Terminal<'_>) -> io::Result<u8> {
-        let entries = match self.administer.catalog.iter() {
+        let entries = match self.entries(terminal)? {
             Ok(entries) => entries,
-            Err(error) => return self.no_catalog(&error, terminal),
+            Err(code) => return Ok(code),
         };
         let marked = entries.into_iter().filter(|(_, path)| {
             // What cannot be read is looked at too, and reported.
@@ -205,13 +208,21 @@ impl Work<'_> {
         let Some(directory) = self.partition(partition, terminal)? else {
             return Ok(Err(exit::USAGE));
         };
+        Ok(self.entries(terminal)?.map(|entries| {
+            let inside = entries.into_iter().filter(|(_, path)| {
+                self.administer.partition_of(path) == Some(directory.as_path())
+            });
+            inside.map(|(key, _)| key).collect()
+        }))
+    }
+
+    /// All of backups.db; the exit code if it is of no use.
+    fn entries(&self, terminal: &mut Terminal<'_>) -> io::Result<Result<Entries, u8>> {
+        if self.site.has_forgotten(terminal)? {
+            return Ok(Err(exit::FAILED));
+        }
         match self.administer.catalog.iter() {
-            Ok(entries) => {
-                let inside = entries.into_iter().filter(|(_, path)| {
-                    self.administer.partition_of(path) == Some(directory.as_path())
-                });
-                Ok(Ok(inside.map(|(key, _)| key).collect()))
-            }
+            Ok(entries) => Ok(Ok(entries)),
             Err(error) => self.no_catalog(&error, terminal).map(Err),
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 
-use super::{Failure, Look, explain};
+use super::{Failure, Look};
 use crate::store::RecordRow;
 use crate::store::walk::Part;
 use crate::tools::render::mbox::write_message;
@@ -54,7 +54,7 @@ impl Look<'_> {
         printed?;
         terminal.out.flush()?;
         for error in &damage {
-            writeln!(terminal.err, "{}", explain(error))?;
+            writeln!(terminal.err, "{}", error.explained())?;
         }
         match (damage.len(), missing) {
             (0, 0) => Ok(()),

@@ -50,7 +50,7 @@ enum Failure {
     LeftOut(usize),
     #[error(transparent)]
     View(#[from] ViewError),
-    #[error("{}", explain(.0))]
+    #[error("{}", .0.explained())]
     Store(#[from] StoreError),
     #[error(transparent)]
     Verify(VerifyError),
@@ -71,16 +71,6 @@ impl Failure {
             Failure::Usage(_) => exit::USAGE,
             _ => exit::FAILED,
         }
-    }
-}
-
-/// C's short text, and behind it what C never says: which file, and why.
-fn explain(error: &StoreError) -> String {
-    match error {
-        StoreError::Io { .. } | StoreError::Index { .. } | StoreError::Damaged { .. } => {
-            format!("{error} ({})", error.detail())
-        }
-        _ => error.to_string(),
     }
 }
 

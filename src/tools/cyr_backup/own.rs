@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{Failure, Look, explain, find, open, tar};
+use super::{Failure, Look, find, open, tar};
 use crate::select::SelectArgs;
 use crate::tools::Site;
 use crate::tools::getopt::{self, Order};
@@ -131,7 +131,7 @@ impl Line {
         error: &crate::store::StoreError,
         terminal: &mut Terminal<'_>,
     ) -> io::Result<()> {
-        terminal.complain(&self.backup, explain(error))
+        terminal.complain(&self.backup, error.explained())
     }
 }
 
