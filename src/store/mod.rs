@@ -37,6 +37,7 @@ mod data_file;
 pub mod entry;
 mod error;
 mod family;
+mod fresh_index;
 mod hash;
 pub mod header;
 pub mod index;
