@@ -24,10 +24,25 @@ pub struct Row {
     pub peak: Option<Pair>,
     /// Octets.
     pub disk: Option<Pair>,
-    /// The ratio of wall time that is wanted, if one is.
-    pub wanted: Option<f64>,
+    /// The ratios that DESIGN wants.
+    pub wanted: Vec<Wanted>,
     /// Seconds that one core needs for the octets alone; see [`crate::limits`].
     pub limit: Option<f64>,
+}
+
+/// A ratio that is to be reached.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Wanted {
+    pub figure: Figure,
+    pub at_most: f64,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Figure {
+    Wall,
+    Memory,
+    Disk,
 }
 
 /// Both sides of a figure.
@@ -65,9 +80,32 @@ impl Row {
             cpu: pair(|sample| sample.cpu),
             peak: pair(|sample| sample.peak),
             disk: pair(|sample| sample.disk),
-            wanted,
+            wanted: Vec::new(),
             limit: None,
         }
+        .wanting(Figure::Wall, wanted)
+    }
+
+    /// With a ratio that is to be reached, if one is.
+    pub fn wanting(mut self, figure: Figure, at_most: Option<f64>) -> Row {
+        let wanted = at_most.map(|at_most| Wanted { figure, at_most });
+        self.wanted.extend(wanted);
+        self
+    }
+
+    /// How many of the wanted ratios were not reached.
+    pub fn missed(&self) -> usize {
+        let missed = |wanted: &&Wanted| !self.reaches(wanted);
+        self.wanted.iter().filter(missed).count()
+    }
+
+    fn reaches(&self, wanted: &Wanted) -> bool {
+        let pair = match wanted.figure {
+            Figure::Wall => Some(&self.wall),
+            Figure::Memory => self.peak.as_ref(),
+            Figure::Disk => self.disk.as_ref(),
+        };
+        pair.is_some_and(|pair| pair.ratio.median <= wanted.at_most)
     }
 
     /// With what one core needs for the octets alone.
@@ -102,15 +140,27 @@ pub fn table(rows: &[Row]) -> String {
     );
     for row in rows {
         let ratio = &row.wall.ratio;
-        let wanted = match row.wanted {
-            Some(wanted) if ratio.median <= wanted => format!("<= {wanted} ok"),
-            Some(wanted) => format!("<= {wanted} MISSED"),
-            None => String::new(),
-        };
+        let wanted: Vec<String> = row
+            .wanted
+            .iter()
+            .map(|wanted| {
+                let of = match wanted.figure {
+                    Figure::Wall => "",
+                    Figure::Memory => "memory ",
+                    Figure::Disk => "disk ",
+                };
+                let done = if row.reaches(wanted) { "ok" } else { "MISSED" };
+                format!("{of}<= {} {done}", wanted.at_most)
+            })
+            .collect();
+        let wanted = wanted.join(", ");
         let part = |pair: &Option<Pair>| {
             pair.as_ref()
                 .map_or(String::new(), |pair| ratio_text(pair.ratio.median))
         };
+        let memory = row.peak.as_ref().map_or(String::new(), |pair| {
+            format!(" ({})", ratio_text(pair.ratio.median))
+        });
         let peak = |side: fn(&Pair) -> f64| {
             row.peak
                 .as_ref()
@@ -123,7 +173,7 @@ pub fn table(rows: &[Row]) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} ({}-{}) | {wanted} | {} | {} | {} | {} | {limit} |",
+            "| {} | {} | {} | {} | {} | {} ({}-{}) | {wanted} | {} | {} | {}{memory} | {} | {limit} |",
             row.work,
             row.rival,
             row.runs,

@@ -6,24 +6,25 @@ use std::io::Write;
 use anyhow::Result;
 
 use crate::Bench;
-use crate::measure::Sample;
+use crate::measure::{Sample, in_turn};
 use crate::processes;
-use crate::report::Row;
+use crate::report::{Figure, Row};
 use crate::rig::{BackupServer, Csync, Engine};
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let count = bench.pick(100, 500);
-    let ours = hold(bench, Engine::Ours, count)?;
-    let theirs = hold(bench, Engine::C, count)?;
-    let mut row = Row::new(
-        format!("{count} idle logins, memory"),
+    let samples = in_turn(
+        bench.patience,
+        || hold(bench, Engine::Ours, count),
+        || hold(bench, Engine::C, count),
+    )?;
+    let row = Row::new(
+        format!("{count} logins, then idle"),
         "C backupd",
         None,
-        (vec![ours], vec![theirs]),
+        samples,
     );
-    // Of this row the memory is what counts; it stands where others have their time.
-    row.wanted = None;
-    Ok(vec![row])
+    Ok(vec![row.wanting(Figure::Memory, Some(0.05))])
 }
 
 fn hold(bench: &Bench, engine: Engine, count: usize) -> Result<Sample> {

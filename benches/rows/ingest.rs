@@ -11,7 +11,7 @@ use crate::limits::Needs;
 use crate::measure::{Sample, in_turn};
 use crate::processes;
 use crate::recording::Recording;
-use crate::report::{Row, size};
+use crate::report::{Figure, Row, size};
 use crate::rig::{BackupServer, Engine};
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
@@ -30,7 +30,8 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
             hashed: 2 * octets,
             ..Needs::default()
         };
-        rows.push(Row::new(work, "C backupd", wanted, samples).beside_limit(&bench.limits, needs));
+        let row = Row::new(work, "C backupd", wanted, samples).wanting(Figure::Disk, Some(1.0));
+        rows.push(row.beside_limit(&bench.limits, needs));
         Ok(())
     };
     let wanted = Some(0.35);

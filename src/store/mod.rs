@@ -38,6 +38,7 @@ pub mod entry;
 mod error;
 mod family;
 mod forgotten;
+mod fresh_index;
 mod hash;
 pub mod header;
 pub mod index;

@@ -27,7 +27,7 @@ use super::replay::replay;
 use super::rewrite::swap;
 use super::scan::{Flushed, ScanEnd};
 use super::survey::{Piece, Plan, copy_range, survey};
-use super::{layout, reindex, stamp};
+use super::{fresh_index, layout, stamp};
 
 /// A backup ready to be appended to: everything in the file is indexed and hashed.
 pub struct Opened {
@@ -75,7 +75,7 @@ pub(super) fn go_on(data: DataFile) -> Result<Opened> {
             recovered = true;
             info!(path = %path.display(), "indexing anew: there are chunks that no index names");
             drop(index);
-            reindex::in_place(&data, None, &mut |_| {})?;
+            fresh_index::put(&data, None, &mut |_| {})?;
             index = Index::open_for_write(&index_path)?;
             // A torn end may be left, and nothing else.
             take_in_foreign(&data, &index)?.unwrap_or_default()

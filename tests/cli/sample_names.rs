@@ -350,7 +350,7 @@ const SAMPLES: [(&str, &str, Expected); 133] = [
     (
         "cyr-noindex",
         "cp b/carol b/noidx; cyr -f b/noidx list chunks; ctl list -f b/noidx; ctl verify -f b/noidx",
-        Same,
+        Listed("D74"),
     ),
     ("cyr-show-chunks", "cyr carol show chunks 1", Listed("D41")),
     (
