@@ -22,6 +22,11 @@ pub(super) fn put(
     let new_path = layout::new_index(path);
     let made = make(data, &new_path, progress);
     let report = match made {
+        Ok(report) if report.lines == 0 && report.losses.iter().any(|loss| loss.damage) => {
+            // Whatever that is, an empty index would make an empty backup of it.
+            let _ = swap::clear(path);
+            return Err(unreadable(path));
+        }
         Ok(report) => report,
         Err(e) => {
             let _ = swap::clear(path);
@@ -42,6 +47,15 @@ pub(super) fn put(
     }
     swap::rename(&new_path, &index_path)?;
     Ok(report)
+}
+
+/// Not one line of a file can be read.
+pub(super) fn unreadable(path: &Path) -> StoreError {
+    let reason = "nothing in it can be read as a backup; it was left as it is";
+    StoreError::Io {
+        path: path.to_owned(),
+        source: std::io::Error::new(std::io::ErrorKind::InvalidData, reason),
+    }
 }
 
 fn make(data: &DataFile, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report> {

@@ -12,7 +12,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use sha1::{Digest, Sha1};
@@ -179,12 +179,30 @@ fn recover_tail(opened: &mut Opened) -> Result<()> {
     let path = opened.data.path().to_owned();
     warn!(path = %path.display(), from = start, to = length, "recovering unindexed data");
     let plan = survey(&opened.data, start, length)?;
+    if start == 0 && is_foreign(&opened.data, &plan)? {
+        return Err(fresh_index::unreadable(&path));
+    }
     if plan.needs_rewrite() {
         rewrite(opened, &plan)?;
     } else if let Some(Piece { start, kept, .. }) = plan.pieces.last().filter(|p| p.torn()) {
         close_in_place(&opened.data, *start, *kept)?;
     }
     index_members(opened)
+}
+
+/// Nothing of the whole file can be kept, and it is not the beginning of a first chunk, nor the zeros that a
+/// crash may leave in its place: no reason to cut it off.
+fn is_foreign(data: &DataFile, plan: &Plan) -> Result<bool> {
+    if plan
+        .pieces
+        .iter()
+        .any(|piece| piece.kept.is_some() || piece.end.is_some())
+    {
+        return Ok(false);
+    }
+    let mut first = [0; 2];
+    let read = data.io(data.file().read_at(&mut first, 0))?;
+    Ok(read > 0 && !b"\x1f\x8b".starts_with(&first[..read]) && first != [0, 0])
 }
 
 /// Cuts the torn rest off the last member and closes it; one that holds no complete line goes.

@@ -414,6 +414,85 @@ fn o_10_8_no_command_loops_on_damage() {
     }
 }
 
+/// D73: a nightly compact leaves a damaged backup as it is and says so; forced, it keeps the old file.
+#[test]
+fn compact_does_not_cover_damage_up() {
+    let Some(place) = Place::new() else { return };
+    place.configure("backup_retention: 1s\n");
+    for name in ["craft-corr", "craft-trunc"] {
+        place.mkdir("d");
+        place.copy(&format!("b/{name}"), "d/x");
+        let before = fs::read(place.path("d/x")).unwrap();
+        let refused = place.ours("ctl_backups compact -f d/x");
+        let says =
+            "compact d/x: failed (damaged data in chunk 1 at offset 0: `verify --keep-going`";
+        assert!(
+            refused.out.starts_with(says),
+            "{name}: {}{}",
+            refused.out,
+            refused.err
+        );
+        assert_eq!(refused.code, Some(75), "{name}");
+        assert!(fs::read(place.path("d/x")).unwrap() == before, "{name}");
+        let forced = place.ours("ctl_backups -F compact -f d/x");
+        assert_eq!(forced.out, "compact d/x: ok\n", "{name}: {}", forced.err);
+        let entries = fs::read_dir(place.path("d")).unwrap();
+        let kept = entries.map(|entry| entry.unwrap().path());
+        let mut kept = kept.filter(|path| fs::read(path).unwrap() == before);
+        let previous = kept
+            .next()
+            .expect(name)
+            .into_os_string()
+            .into_string()
+            .unwrap();
+        assert!(previous.contains("/d/x."), "{name}: {previous}");
+        fs::remove_dir_all(place.path("d")).unwrap();
+    }
+}
+
+/// D71: what is no backup, or one of which nothing is left to read, is not made an empty backup of.
+#[test]
+fn a_file_that_nobody_can_read_is_left_as_it_is() {
+    let Some(place) = Place::new() else { return };
+    let raw = fs::read(place.path("b/carol")).unwrap();
+    let garbled: Vec<u8> = raw.iter().map(|byte| byte ^ 0x55).collect();
+    let header_only: Vec<u8> = [&raw[..10], &garbled[10..]].concat();
+    for bytes in [&b"a note of somebody"[..], &garbled, &header_only, &[7; 3]] {
+        place.write("b/x", bytes);
+        let _ = fs::remove_file(place.path("b/x.index"));
+        let output = place.ours("ctl_backups reindex -f b/x");
+        let said = format!("{}{}", output.out, output.err);
+        assert!(
+            said.contains("b/x: nothing in it can be read as a backup"),
+            "{said}"
+        );
+        assert_eq!(output.code, Some(75));
+        assert!(fs::read(place.path("b/x")).unwrap() == bytes, "{said}");
+        // Nor by who finds an empty index beside it, as C's reindex makes one.
+        place.write("b/y", b"");
+        place.c("ctl_backups list -f b/y");
+        fs::copy(place.path("b/y.index"), place.path("b/x.index")).unwrap();
+        place.give("b/x.index");
+        // A torn first chunk looks like the third; what writes next cuts that as after any crash.
+        let compact = "ctl_backups -F compact -f b/x";
+        let lines = ["ctl_backups reindex -f b/x", compact];
+        for line in lines
+            .into_iter()
+            .filter(|line| *line != compact || bytes != header_only)
+        {
+            let output = place.ours(line);
+            assert_eq!(
+                output.code,
+                Some(75),
+                "{line}: {}{}",
+                output.out,
+                output.err
+            );
+            assert!(fs::read(place.path("b/x")).unwrap() == bytes, "{line}");
+        }
+    }
+}
+
 /// Whoever reads is not disturbed.
 #[test]
 fn readers_and_compact_keep_each_other_out() {

@@ -6,8 +6,8 @@
 //! ids in its index and loses renames, deletions and living mail (spec: ondisk 10.2 to 10.4).
 //!
 //! Finding nothing to do is remembered ([`settled`]). When it is worth the work is C's rule: as many chunks as `backup_compact_work_threshold` are dead,
-//! want to be combined or want to be split. A damaged chunk, and one of which half or more would go,
-//! count as well.
+//! want to be combined or want to be split. One of which half or more would go counts as well. A damaged backup is compacted
+//! only when that is forced, and its file is kept.
 
 mod live;
 mod settled;
@@ -16,7 +16,7 @@ use std::path::Path;
 
 pub use live::Live;
 
-use super::error::Result;
+use super::error::{Result, StoreError};
 use super::rewrite::{Chunk, Measured, Rewrite, Sizes, Stats, WriteTerms, arrange};
 
 /// How to compact: imapd.conf, and the time.
@@ -52,6 +52,23 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What is damaged must not go in a nightly run, and with it the only trace of that.
+    fn refusal(&self, path: &Path) -> StoreError {
+        let first = self
+            .members
+            .iter()
+            .zip(&self.ids)
+            .find(|(member, _)| member.damaged);
+        let (chunk, offset) = first.map_or((0, 0), |(member, id)| (id.unwrap_or(0), member.start));
+        StoreError::Damaged {
+            path: path.to_owned(),
+            chunk,
+            offset,
+            guid: None,
+            reason: "`verify --keep-going` names what is lost, -F compacts the rest".to_owned(),
+        }
+    }
+
     /// Ids of the chunks of which something stays.
     pub fn kept(&self) -> Vec<i64> {
         let live = self.members.iter().zip(&self.ids);
@@ -108,6 +125,10 @@ pub fn compact(
     let live = Live::of(&rewrite, how.horizon, &mut |at| progress(at, all))?;
     let members = rewrite.measure(&live, &mut |at| progress(length + at, all))?;
     let plan = plan(&rewrite, members, how)?;
+    let damaged = plan.members.iter().any(|member| member.damaged);
+    if damaged && !how.force {
+        return Err(plan.refusal(path));
+    }
     show(&plan);
     if !plan.needed {
         settled::note(rewrite.index(), how, &live)?;
@@ -115,7 +136,10 @@ pub fn compact(
     }
     let dropped = plan.members.iter().any(|member| member.dropped > 0);
     let terms = WriteTerms {
-        keep_previous: how.keep_previous,
+        // Somebody may know how to read more of it.
+        keep_previous: how
+            .keep_previous
+            .or(damaged.then(|| jiff::Timestamp::now().as_second())),
         horizon: how.horizon.filter(|_| dropped),
     };
     let written = rewrite.write(&live, &plan.members, &plan.chunks, &terms, &mut |at| {
