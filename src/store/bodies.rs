@@ -13,10 +13,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use lru::LruCache;
 
+use super::cache::{Cache, lock};
 use super::error::{Result, StoreError};
 use super::index::{MessageRow, SeekPoint};
 use super::member::MemberReader;
@@ -28,8 +29,6 @@ use crate::types::{Guid, GuidHasher};
 
 /// Inflated messages kept for the next question, if nobody says otherwise.
 const CACHE_BYTES: usize = 32 << 20;
-/// So many of the latest are kept however large they are: a large one is asked for in pieces.
-const IN_HAND: usize = 4;
 /// Reading goes on this far behind the wanted message when its line goes on: the next question is
 /// mostly for the next message, and inflating starts at line starts only.
 const READ_AHEAD: usize = 4 << 20;
@@ -403,54 +402,6 @@ impl Visitor for Finder<'_> {
     }
 }
 
-/// Messages by GUID, bounded by their bytes.
-pub(super) struct Cache {
-    messages: LruCache<Guid, Arc<[u8]>>,
-    bytes: usize,
-    most: usize,
-}
-
-impl Cache {
-    pub fn new(most: usize) -> Cache {
-        Cache {
-            messages: LruCache::unbounded(),
-            bytes: 0,
-            most,
-        }
-    }
-
-    fn clear(&mut self) {
-        *self = Cache::new(self.most);
-    }
-
-    fn get(&mut self, guid: &Guid) -> Option<Arc<[u8]>> {
-        self.messages.get(guid).cloned()
-    }
-
-    /// How many bytes are kept at most.
-    pub fn most(&self) -> usize {
-        self.most
-    }
-
-    pub fn put(&mut self, guid: Guid, octets: Arc<[u8]>) {
-        self.bytes += octets.len();
-        if let Some(old) = self.messages.put(guid, octets) {
-            self.bytes -= old.len();
-        }
-        while self.bytes > self.most && self.messages.len() > IN_HAND {
-            match self.messages.pop_lru() {
-                Some((_, old)) => self.bytes -= old.len(),
-                None => break,
-            }
-        }
-    }
-}
-
-/// A panic elsewhere leaves nothing half done in what these locks guard.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::backup::{Backup, Lock};
@@ -594,19 +545,5 @@ pub(super) mod tests {
             }
         }
         assert!(right > 300 && damaged > 300, "{right} {damaged}");
-    }
-
-    #[test]
-    fn memory_is_bounded_but_for_the_latest() {
-        let mut cache = Cache::new(100);
-        for n in 0..10u8 {
-            cache.put(Guid::of(&[n]), vec![n; 20].into());
-            assert!(cache.bytes <= 100);
-        }
-        for n in 0..10u8 {
-            cache.put(Guid::of(&[n]), vec![n; 1000].into());
-            assert!(cache.messages.len() <= IN_HAND.max(5));
-        }
-        assert_eq!(cache.bytes, 4000);
     }
 }

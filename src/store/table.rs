@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::bodies::{Cache, lock};
+use super::cache::{Cache, lock};
 use super::inflate::WINDOW;
 use super::member::MemberReader;
 use super::scan::{Border, Flushed, ScanEnd, Visitor, scan};
