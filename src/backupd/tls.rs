@@ -143,9 +143,15 @@ fn state(options: &Tls) -> State {
 fn server_config(options: &Tls) -> Result<ServerConfig, TlsError> {
     let cert_path = named("tls_server_cert", &options.server_cert)?;
     // OpenSSL's programs, Cyrus among them, take both out of one file.
-    let key_path = options.server_key.as_deref().unwrap_or(cert_path);
+    let (key_option, key_path) = match &options.server_key {
+        Some(path) => ("tls_server_key", path.as_path()),
+        None => (
+            "tls_server_cert (it must hold the key too, for there is no tls_server_key)",
+            cert_path,
+        ),
+    };
     let key = PrivateKeyDer::from_pem_file(key_path)
-        .map_err(|error| file_error("tls_server_key", key_path, &error))?;
+        .map_err(|error| file_error(key_option, key_path, &error))?;
     let chain = chain(options, cert_path)?;
     let unfit = |reason: String| TlsError::Unfit {
         path: cert_path.to_owned(),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::parse::size;
+use super::parse::{size, text};
 use super::{
     Clock, Field, FlagTest, HeaderTest, MailboxPattern, NotAMailbox, NotATime, Selection, Span,
     UidSet,
@@ -29,16 +29,16 @@ pub struct SelectArgs {
     #[arg(long, value_name = "SET")]
     pub uid: Option<UidSet>,
     /// TEXT in the header field From, decoded; case does not count
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = text)]
     pub from: Vec<String>,
     /// TEXT in To, Cc or Bcc
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = text)]
     pub to: Vec<String>,
     /// TEXT in Subject
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = text)]
     pub subject: Vec<String>,
     /// TEXT in Message-ID
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = text)]
     pub message_id: Vec<String>,
     /// TEXT in any header field, as 'List-Id: TEXT'
     #[arg(long, value_name = "FIELD: TEXT", value_parser = header)]
@@ -56,10 +56,10 @@ pub struct SelectArgs {
     #[arg(long, value_name = "TIME")]
     pub sent_before: Option<String>,
     /// With this flag: seen, flagged, '$Forwarded' (repeatable)
-    #[arg(long, value_name = "FLAG")]
+    #[arg(long, value_name = "FLAG", value_parser = text)]
     pub flag: Vec<String>,
     /// Without this flag (repeatable)
-    #[arg(long, value_name = "FLAG")]
+    #[arg(long, value_name = "FLAG", value_parser = text)]
     pub no_flag: Vec<String>,
     /// SIZE or larger: 500, 20k, 5M
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -162,10 +162,11 @@ fn yes_or_no(yes: bool, no: bool) -> Option<bool> {
     (yes || no).then_some(yes)
 }
 
-fn header(text: &str) -> Result<HeaderTest, String> {
-    let (name, value) = text
+fn header(words: &str) -> Result<HeaderTest, String> {
+    let (name, value) = words
         .split_once(':')
         .filter(|(name, _)| !name.trim().is_empty())
-        .ok_or_else(|| format!("{text:?} has no field name: write 'List-Id: TEXT'"))?;
-    Ok(HeaderTest::new(Field::Named(name.trim().to_owned()), value))
+        .ok_or_else(|| format!("{words:?} has no field name: write 'List-Id: TEXT'"))?;
+    let name = Field::Named(name.trim().to_owned());
+    Ok(HeaderTest::new(name, &text(value)?))
 }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Header, Selection, deleted_at};
+use super::{Header, MailboxPattern, Selection, deleted_at};
 use crate::store::walk::Part;
 use crate::store::{Backup, MailboxRow, MessageRow, RecordRow, Result, StoreError};
 use crate::types::{Guid, Namespace};
@@ -74,6 +74,22 @@ pub fn find(
         }
     }
     Ok(found)
+}
+
+/// The first of the mailboxes that are asked for of which the backup has never heard: who misspells one
+/// must not believe that nothing is in it.
+pub fn unknown_mailbox<'a>(
+    backup: &Backup,
+    selection: &'a Selection,
+    namespace: &Namespace,
+) -> Result<Option<&'a str>> {
+    let mailboxes = backup.index().mailboxes()?;
+    let unknown = |pattern: &&MailboxPattern| {
+        let mut known = mailboxes.iter();
+        !known.any(|mailbox| pattern.matches(mailbox, namespace))
+    };
+    let found = selection.mailboxes.iter().find(unknown);
+    Ok(found.map(MailboxPattern::text))
 }
 
 /// Wanted messages that no record of any mailbox names, as far as that can be: a selection that asks

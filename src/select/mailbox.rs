@@ -7,6 +7,8 @@ use crate::types::{MboxName, MboxParts, Namespace, mutf7};
 /// name it had before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailboxPattern {
+    /// As it was given.
+    text: String,
     what: What,
     /// With everything below.
     tree: bool,
@@ -40,19 +42,28 @@ impl MailboxPattern {
             let name = name.ok_or_else(|| NotAMailbox(text.to_owned(), separator))?;
             What::Name(name.parts(namespace))
         };
-        Ok(MailboxPattern { what, tree })
+        let text = text.to_owned();
+        Ok(MailboxPattern { text, what, tree })
     }
 
     /// The mailbox of this internal name.
     pub fn name(name: &MboxName, tree: bool, namespace: &Namespace) -> Self {
         let what = What::Name(name.parts(namespace));
-        MailboxPattern { what, tree }
+        let text = name.to_external(namespace);
+        MailboxPattern { text, what, tree }
     }
 
     /// The mailbox with this identity.
     pub fn uniqueid(uniqueid: impl Into<String>) -> Self {
-        let what = What::Uniqueid(uniqueid.into());
-        MailboxPattern { what, tree: false }
+        let text = uniqueid.into();
+        let what = What::Uniqueid(text.clone());
+        let tree = false;
+        MailboxPattern { text, what, tree }
+    }
+
+    /// What people call it.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// This mailbox is meant.

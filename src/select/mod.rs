@@ -20,7 +20,7 @@ use crate::store::RecordRow;
 use crate::types::Guid;
 
 pub use args::{SelectArgs, SelectError};
-pub use find::{Found, Hit, find, find_unowned};
+pub use find::{Found, Hit, find, find_unowned, unknown_mailbox};
 pub use header::{Field, Header, HeaderTest};
 pub use mailbox::{MailboxPattern, NotAMailbox, deleted_at};
 pub use moment::{Clock, NotATime};

@@ -23,7 +23,9 @@ impl FromStr for UidSet {
             word => word.parse().ok().filter(|uid| *uid > 0),
         };
         let range = |word: &str| {
-            let (from, to) = word.split_once(':').unwrap_or((word, word));
+            // The largest UID of each mailbox is not known here.
+            let alone = (word, word);
+            let (from, to) = word.split_once(':').or((word != "*").then_some(alone))?;
             let (from, to) = (number(from)?, number(to)?);
             Some((from.min(to), from.max(to)))
         };
@@ -59,6 +61,15 @@ fn bare(flag: &str) -> &str {
     flag.strip_prefix('\\').unwrap_or(flag)
 }
 
+/// A text that is to be found somewhere. Nothing is in every message: `--subject "$subject"` of a script
+/// whose variable is empty would purge them all.
+pub(super) fn text(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() {
+        true => Err("nothing is in every message; leave the option out".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// Bytes, with `k`, `M` or `G` behind them for multiples of 1024.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let refuse = || format!("{text:?} is no size: write 500, 20k, 5M or 1G");
@@ -83,7 +94,7 @@ mod tests {
         let set: UidSet = "1:3,9,20:*,7:6".parse().unwrap();
         let inside: Vec<u32> = (1..=25).filter(|uid| set.contains(*uid)).collect();
         assert_eq!(inside, [1, 2, 3, 6, 7, 9, 20, 21, 22, 23, 24, 25]);
-        for text in ["", "0", "1,", "a", "1:2:3", "-1", "4294967296"] {
+        for text in ["", "0", "*", "1,", "a", "1:2:3", "-1", "4294967296"] {
             assert!(text.parse::<UidSet>().is_err(), "{text}");
         }
     }

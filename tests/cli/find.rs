@@ -58,6 +58,12 @@ fn find_shows_what_c_lists() {
 #[test]
 fn find_refuses_nonsense_and_tells_damage() {
     let Some(place) = Place::new() else { return };
+    // No message in a mailbox that there is not is another thing than none in one that there is.
+    for option in ["--mailbox", "--tree"] {
+        let output = place.ours(&format!("cyr_backup carol find {option} user.carol.Inbx"));
+        let says = "carol: the backup knows of no mailbox user.carol.Inbx\n";
+        assert_eq!((output.code, output.err.as_str()), (Some(75), says));
+    }
     for words in [
         "--since yesterweek",
         "--guid xyz",

@@ -144,6 +144,18 @@ fn purge_refuses_what_it_should() {
     refused("carol", 64, "say which messages");
     refused("carol --dry-run", 64, "say which messages");
     refused("carol --guid xyz", 64, "GUID");
+    // What an empty variable in a script makes of --subject "$subject": two blanks are an empty word.
+    for option in ["subject", "from", "to", "message-id", "flag", "no-flag"] {
+        let says = "nothing is in every message";
+        refused(&format!("carol --{option} "), 64, says);
+    }
+    refused("carol --header Subject:", 64, "nothing is in every message");
+    refused("carol --uid *", 64, "is no set of UIDs");
+    refused(
+        "carol --mailbox user.carol.Inbx",
+        75,
+        "no mailbox user.carol.Inbx in the index",
+    );
     refused("carol --before someday", 64, "is no time");
     refused("nobody --subject x", 75, "not found in backups.db");
     place.ours("ctl_backups hold --reason court carol");

@@ -139,7 +139,7 @@ fn the_metrics_port_answers_one_page_to_everybody_in_bounded_time() {
         "backupd",
         &["--listen", "127.0.0.1:0", "--metrics", &port.to_string()],
     );
-    assert_eq!(taken.code, Some(1), "{taken:?}");
+    assert_eq!(taken.code, Some(75), "{taken:?}");
     assert!(
         taken.err.contains("cannot listen for --metrics"),
         "{}",

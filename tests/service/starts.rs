@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use crate::observed::{metric, try_metric};
 use crate::rig::{
-    BackupServer, Csync, Cyrus, Master, Service, Source, ended, free_port, our_binary,
+    BackupServer, Csync, Cyrus, Master, Service, Source, ended, free_port, our_binary, run,
     wait_for_banner,
 };
 use crate::tls_client::{banner, connect, line};
@@ -211,6 +211,116 @@ fn nobody_started_it() {
     let run = server.our_tool("backupd", &[]);
     assert_eq!(run.code, Some(70), "{run:?}");
     assert!(run.err.contains("nothing to serve"), "{}", run.err);
+}
+
+/// What would go wrong with the first mail is said at the start: the option, the place and why.
+#[test]
+fn a_place_that_cannot_be_used_is_told_at_the_start() {
+    let Some(cyrus) = Cyrus::find() else { return };
+    let server = BackupServer::new(cyrus);
+    let dir = server.instance.dir();
+    fs::write(dir.join("file"), "").unwrap();
+    fs::create_dir(dir.join("roots")).unwrap();
+    fs::create_dir_all(dir.join("old/a")).unwrap();
+    fs::write(dir.join("old/a/anne_AAAAAA"), "mail").unwrap();
+    for place in ["old", "old/a"] {
+        server.instance.give_to_cyrus(&dir.join(place));
+    }
+    // So that it ends after it has said all.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let conf = dir.join("places.conf");
+    let start = |options: &str, args: &[&str]| {
+        let text = format!(
+            "configdirectory: {0}/conf2\nservername: localhost\n{options}",
+            dir.display()
+        );
+        fs::write(&conf, text.replace("@B@", dir.to_str().unwrap())).unwrap();
+        let mut backupd = Command::new(our_binary("backupd"));
+        backupd.arg("-C").arg(&conf).args(args);
+        run(&mut backupd, Duration::from_secs(60))
+    };
+    let listen = ["--listen", &address];
+    for (options, says) in [
+        (
+            "",
+            "no new backup can be made: imapd.conf names no partition",
+        ),
+        (
+            "backuppartition-x: @B@/file\n",
+            "backuppartition-x: @B@/file: is no directory",
+        ),
+        (
+            "backuppartition-x: rel\n",
+            "backuppartition-x: rel: is no absolute path",
+        ),
+        (
+            "backuppartition-x: @B@/roots\n",
+            "backuppartition-x: @B@/roots: the user cyrus cannot write: Permission denied",
+        ),
+        (
+            "backuppartition-x: @B@/roots/a/b\n",
+            "@B@/roots/a/b: does not exist, and in @B@/roots the user cyrus cannot write",
+        ),
+        (
+            "backuppartition-x: @B@/new\n",
+            "@B@/new does not exist: it is made for the first",
+        ),
+        (
+            "backup_staging_path: @B@/file\n",
+            "backup_staging_path: @B@/file: is no directory",
+        ),
+        (
+            "backuppartition-x: @B@/old\n",
+            "knows of no backup, but there are files in @B@/old",
+        ),
+    ] {
+        let run = start(options, &listen);
+        let says = says.replace("@B@", dir.to_str().unwrap());
+        assert!(run.err.contains(&says), "{options}: {}", run.err);
+        assert!(run.err.contains(&format!(
+            "cannot listen on {address}: Address already in use"
+        )));
+        assert_eq!(run.code, Some(75), "{options}: {}", run.err);
+    }
+    // What nobody can mend by waiting ends with 78, a wrong command line with 64; each is said once.
+    for (options, args, code, says) in [
+        (
+            "",
+            &["--listen-tls", "127.0.0.1:0"][..],
+            78,
+            "imapd.conf: TLS from the first octet needs a certificate",
+        ),
+        (
+            "tls_server_cert: /nope\n",
+            &["--listen", "127.0.0.1:0"],
+            78,
+            "imapd.conf: TLS cannot be used: tls_server_cert (it must hold the key too",
+        ),
+        (
+            "sync_timeout: soon\n",
+            &listen,
+            78,
+            "fatal error: unparsable duration 'soon' for sync_timeout",
+        ),
+        (
+            "cyrus_user: nosuch\n",
+            &listen,
+            64,
+            "fatal error: must run as the Cyrus user: no entry in /etc/passwd for user nosuch",
+        ),
+        ("", &["--frob"], 64, "unexpected argument '--frob'"),
+        ("", &["--listen", "nowhere"], 64, "expected ADDRESS:PORT"),
+    ] {
+        let run = start(options, args);
+        assert_eq!(run.code, Some(code), "{options}{args:?}: {}", run.err);
+        assert_eq!(
+            run.err.matches(says).count(),
+            1,
+            "{options}{args:?}: {}",
+            run.err
+        );
+    }
 }
 
 #[test]

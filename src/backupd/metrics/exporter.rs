@@ -33,6 +33,12 @@ const BIND_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetricsAddress(SocketAddr);
 
+impl std::fmt::Display for MetricsAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The argument is neither.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected PORT, which is 127.0.0.1:PORT, or ADDRESS:PORT with an address in digits")]

@@ -2,6 +2,7 @@
 //! imapd.conf, becomes the Cyrus user, serves until told to stop.
 
 mod options;
+mod places;
 mod settings;
 mod signals;
 
@@ -22,6 +23,8 @@ use cyrusbackup::backupd::server::{self, Endpoint, Limits, Listener, Order, Peer
 use cyrusbackup::config::{Config, identity};
 use cyrusbackup::log::{Destination, Mark};
 use cyrusbackup::store::Placement;
+use cyrusbackup::tools::frame;
+use cyrusbackup::tools::terminal::exit;
 
 use options::{LogTo, Options};
 
@@ -41,19 +44,22 @@ enum Sockets {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => return ExitCode::from(frame::explain(&error)),
+    };
     let service = master::service().filter(|_| !options.stdio && !options.has_own_sockets());
     let name = service.as_deref().unwrap_or("backupd");
     let mut config = match Config::load(&options.config, name) {
         Ok(config) => config,
         Err(error) => {
-            start_log(&options, None, name, service.is_some());
+            let destination = start_log(&options, None, name, service.is_some());
             tracing::error!("fatal error: {error}");
-            eprintln!("fatal error: {error}");
+            say_as_well(destination, format_args!("fatal error: {error}"));
             return ExitCode::from(error.exit_code());
         }
     };
-    start_log(&options, Some(&config), name, service.is_some());
+    let destination = start_log(&options, Some(&config), name, service.is_some());
     let warnings = std::mem::take(&mut config.warnings);
     warnings
         .iter()
@@ -67,21 +73,32 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             tracing::error!("Fatal error: {error:#}");
-            return ExitCode::FAILURE;
+            return ExitCode::from(exit::FAILED);
         }
     };
     if let Err(error) = identity::assume(&config) {
-        tracing::error!("{}", error.detail);
-        eprintln!("fatal error: {error}");
+        tracing::error!("fatal error: {error}: {}", error.detail);
+        say_as_well(destination, format_args!("fatal error: {error}"));
         return ExitCode::from(error.exit_code());
     }
+    places::look(&config);
     match serve(&options, config, name, sockets) {
         Ok(Order::Stop) if service.is_some() => ExitCode::from(SHUT_DOWN),
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("Fatal error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(match error.is::<settings::Unusable>() {
+                true => exit::CONFIG,
+                false => exit::FAILED,
+            })
         }
+    }
+}
+
+/// For who looks at standard error, when the log is somewhere else.
+fn say_as_well(log: Destination, text: std::fmt::Arguments<'_>) {
+    if log == Destination::Syslog {
+        frame::say(format_args!("{text}\n"));
     }
 }
 
@@ -177,11 +194,14 @@ fn serve(options: &Options, config: Config, name: &str, sockets: Sockets) -> any
         let networked = listeners.iter().any(Listener::is_networked);
         let placement = Arc::new(Placement::new(&config));
         let settings = settings::settings(&config, &placement, name, networked)?;
+        if settings.tls.is_none() && (options.tls || !options.listen_tls.is_empty()) {
+            return Err(settings::without_certificate());
+        }
         let settings = Arc::new(settings);
         if let Some(address) = options.metrics {
             let exporter = Exporter::new(Arc::clone(&settings.metrics), placement);
             let started = exporter.start(address, under_master, orders.clone()).await;
-            started.context("cannot listen for --metrics")?;
+            started.with_context(|| format!("cannot listen for --metrics on {address}"))?;
         }
         for listener in &listeners {
             tracing::info!("listening on {listener}");
@@ -222,7 +242,12 @@ fn between_once_and_twice(seconds: u64) -> Duration {
     Duration::from_secs(seconds + u64::from(std::process::id()) % seconds)
 }
 
-fn start_log(options: &Options, config: Option<&Config>, name: &str, under_master: bool) {
+fn start_log(
+    options: &Options,
+    config: Option<&Config>,
+    name: &str,
+    under_master: bool,
+) -> Destination {
     let destination = match options.log {
         Some(LogTo::Syslog) => Destination::Syslog,
         Some(LogTo::Journal) => Destination::Journal,
@@ -237,6 +262,7 @@ fn start_log(options: &Options, config: Option<&Config>, name: &str, under_maste
         false => tracing::Level::INFO,
     };
     destination.start(&Mark::new(name, prefix, facility), level);
+    destination
 }
 
 /// Who is on standard input (spec: ondisk 7.6).

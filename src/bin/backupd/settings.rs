@@ -19,6 +19,17 @@ use cyrusbackup::types::VirtDomains;
 /// A MAILBOX line of five million records.
 const LINE_LIMIT: u64 = 2 << 30;
 
+/// What imapd.conf says cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[error("imapd.conf")]
+pub struct Unusable;
+
+/// TLS from the first octet was asked for.
+pub fn without_certificate() -> anyhow::Error {
+    let text = "TLS from the first octet needs a certificate: tls_server_cert and tls_server_key";
+    anyhow::anyhow!(text).context(Unusable)
+}
+
 /// Without peers of the network nobody logs in, and libsasl2 need not be there. `service` is the name
 /// under which we run.
 pub fn settings(
@@ -28,10 +39,11 @@ pub fn settings(
     networked: bool,
 ) -> anyhow::Result<Settings> {
     let authority = match networked {
-        true => Some(authority(config)?),
+        true => Some(authority(config).context(Unusable)?),
         false => None,
     };
-    let tls = TlsServer::load(&config.tls).context("TLS cannot be used")?;
+    let tls = TlsServer::load(&config.tls).context("TLS cannot be used");
+    let tls = tls.context(Unusable)?;
     let limits = &config.limits;
     Ok(Settings {
         servername: config.servername.clone(),

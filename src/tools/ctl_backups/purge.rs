@@ -7,7 +7,7 @@ use std::path::Path;
 use super::own_args::Purge;
 use super::status;
 use super::work::Work;
-use crate::select::{Selection, find, find_unowned};
+use crate::select::{Selection, find, find_unowned, unknown_mailbox};
 use crate::store::purge::{Purged, Receipt, plan, purge};
 use crate::store::rewrite::Rewrite;
 use crate::store::{Backup, Lock, Result, StoreError};
@@ -73,6 +73,11 @@ impl Work<'_> {
         }
         let wait = self.administer.wait;
         let backup = Backup::open(&path, Lock::Shared { wait })?;
+        if let Some(name) = unknown_mailbox(&backup, selection, &self.site.namespace)? {
+            return Err(StoreError::NoSuchItem {
+                item: format!("mailbox {name}"),
+            });
+        }
         let found = find(&backup, selection, &self.site.namespace, false)?;
         let (unowned, damage) = find_unowned(&backup, selection)?;
         let guids = found.hits.iter().map(|hit| hit.record.guid);

@@ -2,7 +2,7 @@
 
 use super::own_args::{Find, Line};
 use super::{Failure, Look};
-use crate::select::{Found, Hit, find};
+use crate::select::{Found, Hit, find, unknown_mailbox};
 use crate::tools::Site;
 use crate::tools::render::Json;
 use crate::tools::terminal::Terminal;
@@ -17,6 +17,9 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let selection = args.select.selection(look.namespace, &site.clock);
     let selection = selection.map_err(|error| Failure::Usage(error.to_string()))?;
+    if let Some(name) = unknown_mailbox(look.backup, &selection, look.namespace)? {
+        return Err(Failure::NoMailbox(name.to_owned()));
+    }
     let Found {
         hits,
         unsure,

@@ -34,6 +34,8 @@ use options::{Command, Options};
 enum Failure {
     #[error("not found in backups.db")]
     UnknownBackup,
+    #[error("the backup knows of no mailbox {0}")]
+    NoMailbox(String),
     #[error("Item does not exist")]
     NoSuchItem,
     #[error("{0:?} is no chunk id")]
