@@ -65,7 +65,9 @@ fn make(data: &DataFile, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<R
         data_end: hash.length(),
         sha1: hash.save(),
     })?;
-    stamp::attest(data, &index)?;
+    if report.losses.is_empty() {
+        stamp::attest(data, &index)?;
+    }
     index.commit()?;
     index.sync()?;
     Ok(report)

@@ -1,6 +1,6 @@
 //! What the file system says of a data file without reading it: whoever writes to it changes the stamp.
 //!
-//! The index keeps the stamp under which the file's octets were known to have the SHA-1 of the last chunk's
+//! The index keeps the stamp under which the file's octets were known to have the sums in the last chunk's
 //! row, so that looking at a backup again does not read all of it again (C does: spec ondisk 10.7). The appender
 //! hands it on, since it knows every octet that it adds; whatever else has touched the file, C's tools, a
 //! restore from tape, an editor, leaves another stamp, and the file is read. A disk that loses octets by itself does not
@@ -27,14 +27,14 @@ pub(super) fn is_attested(data: &DataFile, index: &Index) -> Result<bool> {
     Ok(now.is_some() && now == index.attested()?)
 }
 
-/// The stamp of the file as it is now, and the SHA-1 that it stands for. None without a chunk, and where the file
+/// The stamp of the file as it is now, and the sums that it stands for. None without a chunk, and where the file
 /// system counts whole seconds: two changes in one second would look like one.
 fn text(data: &DataFile, index: &Index) -> Result<Option<String>> {
     let meta = data.io(data.file().metadata())?;
     let last = index.last_chunk()?.filter(|_| meta.ctime_nsec() != 0);
     Ok(last.map(|chunk| {
         format!(
-            "{} {} {} {}.{:09} {}.{:09} {} {}",
+            "{} {} {} {}.{:09} {}.{:09} {} {} {:?} {:?}",
             meta.dev(),
             meta.ino(),
             meta.size(),
@@ -43,7 +43,9 @@ fn text(data: &DataFile, index: &Index) -> Result<Option<String>> {
             meta.ctime(),
             meta.ctime_nsec(),
             chunk.offset,
-            chunk.file_sha1
+            chunk.file_sha1,
+            chunk.length,
+            chunk.data_sha1
         )
     }))
 }
@@ -166,11 +168,22 @@ mod tests {
         assert!(!look(&copy).0);
         // An index that says another SHA-1 is not what was known to be right.
         let index = rusqlite::Connection::open(layout::index(&path)).unwrap();
-        let sql = "UPDATE chunk SET file_sha1 = 'x' WHERE id = (SELECT max(id) FROM chunk)";
-        index.execute(sql, []).unwrap();
-        drop(index);
-        let (believed, found, _) = look(&path);
-        assert!(!believed && found == 1);
+        for (column, wrong) in [("file_sha1", "'x'"), ("data_sha1", "'x'"), ("length", "5")] {
+            let last = "id = (SELECT max(id) FROM chunk)";
+            let good: rusqlite::types::Value = index
+                .query_row(
+                    &format!("SELECT {column} FROM chunk WHERE {last}"),
+                    [],
+                    |row| row.get(0),
+                )
+                .unwrap();
+            let set = |value: &str| format!("UPDATE chunk SET {column} = {value} WHERE {last}");
+            index.execute(&set(wrong), []).unwrap();
+            let (believed, found, _) = look(&path);
+            assert!(!believed && found == 1, "{column}");
+            index.execute(&set("?1"), [good]).unwrap();
+            assert!(look(&path).0, "{column}");
+        }
     }
 
     #[test]
