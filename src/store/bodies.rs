@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use lru::LruCache;
 
+use super::cache::{self, Cache, lock};
 use super::error::{Result, StoreError};
 use super::finder::{CLAIMED, Finder, Wanted};
 use super::index::{BodyPlace, MessageRow, SeekPoint};
-use super::kept::{self, Cache, lock};
 use super::member::MemberReader;
 use super::parking::Parking;
 use super::seek_file::SeekFile;
@@ -93,7 +93,7 @@ impl Bodies {
 
     /// The message, if it is in memory.
     pub fn known(&self, guid: &Guid) -> Option<Arc<[u8]>> {
-        kept::known(&self.cache, guid)
+        cache::known(&self.cache, guid)
     }
 
     /// The message at a place, whole and checked.

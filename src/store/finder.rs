@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::kept::{Cache, lock};
+use super::cache::{Cache, lock};
 use super::member::MemberReader;
 use super::scan::{Scan, ScanEnd, Visitor};
 use crate::csync::dlist::FileRef;
@@ -139,7 +139,7 @@ mod tests {
     use std::fs::File;
 
     use super::super::bodies::tests::compacted;
-    use super::super::kept::known;
+    use super::super::cache::known;
     use super::super::scan::CHUNK_START;
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::kept::lock;
+use super::cache::lock;
 
 /// So many wait; the one that came first goes.
 const ROOM: usize = 8;

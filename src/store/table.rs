@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
+use super::cache::{Cache, lock};
 use super::inflate::WINDOW;
-use super::kept::{Cache, lock};
 use super::member::MemberReader;
 use super::scan::{Border, Flushed, ScanEnd, Visitor, scan};
 use crate::csync::dlist::FileRef;

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::links::Copy;
+use super::lock::lock;
 use super::notes::{self, Details};
-use super::ops::lock;
 use super::source::{Chunk, Mailbox, Record, Script, Source};
 use super::{ViewError, names};
 use crate::csync::dlist::{KvList, Literal};
