@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use cyrusbackup::backupd::auth::Admins;
 use cyrusbackup::backupd::service::StoreService;
-use cyrusbackup::backupd::session::{Next, Peer, Session, Settings};
+use cyrusbackup::backupd::peer::Peer;
+use cyrusbackup::backupd::session::Session;
+use cyrusbackup::backupd::settings::Settings;
+use cyrusbackup::backupd::step::Next;
 use cyrusbackup::backupd::staging::Budget;
 use cyrusbackup::config::Config;
 use cyrusbackup::store::Placement;

@@ -4,7 +4,8 @@ use std::io;
 
 use super::auth::Shield;
 use super::deflate::Deflate;
-use super::session::{Next, Session, Step};
+use super::session::Session;
+use super::step::{Next, Step};
 use super::tally::Tally;
 use super::telemetry::Tape;
 

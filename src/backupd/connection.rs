@@ -13,8 +13,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::auth::Shield;
 use super::channel::Channel;
 use super::endpoint::{Accepted, Stream};
-use super::server::Order;
-use super::session::{Next, Peer, Session, Settings, Step};
+use super::order::Order;
+use super::peer::Peer;
+use super::session::Session;
+use super::settings::Settings;
+use super::step::{Next, Step};
 use super::tally::Summary;
 
 /// Read buffer of a peer that says little, and of one that sends mail.

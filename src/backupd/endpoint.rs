@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::master::{Master, Taken};
-use super::session::Peer;
+use super::peer::Peer;
 
 /// Argument of `--listen`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 //!   login       short lines, AUTHENTICATE: auth, sasl
 //!   commands    fragments into line text and staged bodies: line, staging
 //!     service     what GET and APPLY mean for the store
+//! settings    what all sessions share; peer, order, step: what several of these say to each other
 //! metrics     counters of the process, and the page for Prometheus
 //! tally       counters of a session, and its line in the log
 //! telemetry   what a session says and hears, in a file
@@ -29,13 +30,17 @@ mod line;
 mod login;
 pub mod master;
 pub mod metrics;
+pub mod order;
+pub mod peer;
 mod quota;
 pub mod refusals;
 pub mod sasl;
 pub mod server;
 pub mod service;
 pub mod session;
+pub mod settings;
 pub mod staging;
+pub mod step;
 mod tally;
 pub mod telemetry;
 pub mod tls;

@@ -6,9 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::auth::Admins;
+use super::peer::Peer;
 use super::service::StoreService;
-use super::session::{Next, Peer, Session, Settings};
+use super::session::Session;
+use super::settings::Settings;
 use super::staging::Budget;
+use super::step::Next;
 use crate::config::Config;
 use crate::csync::response::{Code, Reply};
 use crate::store::Placement;

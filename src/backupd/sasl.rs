@@ -8,10 +8,9 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::auth::{Authenticator, Authority, Identity, Progress, Shield};
+use crate::sasl::c::{BADAUTH, CONTINUE, FAIL, NOUSER, OK, text};
 use crate::sasl::callbacks::{Answers, Callback, connection_callbacks};
-use crate::sasl::library::{
-    Api, BADAUTH, CONTINUE, FAIL, Input, NOUSER, OK, SecurityProperties, text,
-};
+use crate::sasl::library::{Api, Input, SecurityProperties};
 pub use crate::sasl::{Lookup, SaslError};
 
 const SERVICE: &CStr = c"csync";

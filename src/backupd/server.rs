@@ -11,9 +11,10 @@ use tokio::time::{sleep, timeout};
 use super::connection::{self, Patience};
 use super::endpoint::Accepted;
 pub use super::endpoint::{Endpoint, InvalidEndpoint, Listener};
+pub use super::order::Order;
+pub use super::peer::Peer;
 use super::quota::Quota;
-pub use super::service::ServiceFactory;
-pub use super::session::{Peer, Session, Settings};
+use super::settings::Settings;
 
 /// Pause after a failed accept (out of descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -48,17 +49,6 @@ impl Default for Limits {
             retire: None,
         }
     }
-}
-
-/// What the server shall do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Take connections.
-    Serve,
-    /// Take no more; those that are open go on to their end.
-    Drain,
-    /// Every session finishes the command at hand and is closed.
-    Stop,
 }
 
 /// Serves all `listeners` until ordered otherwise, or until none of them gives any more connections.

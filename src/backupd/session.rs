@@ -5,22 +5,16 @@
 //! It never sends untagged lines of its own accord: they would fail the client's command (spec: csync
 //! 3.1).
 
-use std::io::Write;
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::auth::{Admins, Authority, Identity, Shield};
+use super::auth::{Identity, Shield};
 use super::commands::Commands;
 use super::login::{Answer, Exchange, ShortLine, ShortLines};
-use super::metrics::Metrics;
-use super::refusals::Refusals;
-use super::service::ServiceFactory;
-use super::staging::Budget;
+use super::peer::Peer;
+use super::settings::Settings;
+use super::step::{Next, OUTPUT_LIMIT, Step, compress, reply};
 use super::tally::Tally;
-use super::telemetry::Telemetry;
-use super::tls::TlsServer;
 use super::verb::{self, UNRECOGNIZED};
 use crate::csync::command::{Command, CommandError, parse_command};
 
@@ -30,79 +24,6 @@ const STRANGER_LIMIT: u64 = 4 << 20;
 const FAILED_LOGINS: u32 = 10;
 /// Commands answered with `NO Permission denied` before hanging up.
 const DENIALS: u32 = 3;
-
-/// With so many octets to send, a session wants them written before it reads on.
-pub(crate) const OUTPUT_LIMIT: usize = 64 << 10;
-
-/// What all sessions of a server share.
-pub struct Settings {
-    /// Option `servername`, for the banner.
-    pub servername: String,
-    /// The user name of trusted peers, for the log.
-    pub trusted_user: String,
-    /// Who may use the server.
-    pub admins: Admins,
-    /// Checks passwords; without one only trusted peers get in.
-    pub authority: Option<Box<dyn Authority>>,
-    /// Makes STARTTLS and implicit TLS possible.
-    pub tls: Option<TlsServer>,
-    /// Option `failedloginpause`.
-    pub failed_login_pause: Duration,
-    /// Where bodies and long lines are spooled (option `backup_staging_path`).
-    pub staging_path: PathBuf,
-    /// Memory for staged bodies, per connection, in octets.
-    pub staging_memory: u64,
-    /// Memory for staged bodies of all connections.
-    pub staging_budget: Arc<Budget>,
-    /// Octets of bodies that one connection may stage; 0 = any.
-    pub staging_limit: u64,
-    /// Octets of one word, quoted string or literal.
-    pub token_limit: usize,
-    /// Disk space for staged bodies of all connections.
-    pub staging_disk: Arc<Budget>,
-    /// What is refused again and again.
-    pub refusals: Refusals,
-    /// Longest text of a MAILBOX line, in octets, file literals not counted.
-    pub line_limit: u64,
-    /// What monitoring sees.
-    pub metrics: Arc<Metrics>,
-    /// Whose sessions are recorded.
-    pub telemetry: Telemetry,
-    /// Makes the store's side of a session.
-    pub services: ServiceFactory,
-}
-
-/// Who is at the other end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// A network address: must log in.
-    Address(IpAddr),
-    /// A unix socket or standard input: the permissions of the file decided, counts as administrator
-    /// (spec: csync 1.1).
-    Trusted,
-}
-
-/// What the connection does after the reply was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Go on.
-    Read,
-    /// Go on, both directions compressed from the next octet on.
-    Compress,
-    /// Go on with a TLS handshake, then with [`Session::secured`].
-    StartTls,
-    /// Hang up.
-    Close,
-}
-
-/// Outcome of feeding some bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
-    /// What to do after writing.
-    pub next: Next,
-    /// Wait so long before writing.
-    pub delay: Duration,
-}
 
 /// One peer's session.
 pub struct Session {
@@ -419,38 +340,5 @@ impl Session {
         reply(out, format_args!("NO Permission denied"));
         *left -= 1;
         if *left == 0 { Next::Close } else { Next::Read }
-    }
-}
-
-/// COMPRESS, before and after login.
-pub(crate) fn compress(algorithm: &str, active: bool, out: &mut Vec<u8>) -> Next {
-    let name = algorithm.escape_default();
-    if active {
-        reply(out, format_args!("NO Compression already active: {name}"));
-        Next::Read
-    } else if algorithm.eq_ignore_ascii_case("DEFLATE") {
-        reply(out, format_args!("OK DEFLATE active"));
-        Next::Compress
-    } else {
-        reply(
-            out,
-            format_args!("NO Unknown compression algorithm: {name}"),
-        );
-        Next::Read
-    }
-}
-
-/// Appends a reply line.
-pub(crate) fn reply(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{text}\r\n");
-}
-
-impl std::fmt::Display for Peer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Peer::Address(address) => write!(f, "[{address}]"),
-            Peer::Trusted => f.write_str("[unix socket]"),
-        }
     }
 }

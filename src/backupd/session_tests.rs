@@ -7,7 +7,9 @@ use flate2::{Compress, Compression, FlushCompress};
 
 use super::channel::Channel;
 use super::deflate::Deflate;
-use super::session::{Next, Peer, Session, Step};
+use super::peer::Peer;
+use super::session::Session;
+use super::step::{Next, Step};
 use super::test_rig::{LOGIN, PAUSE, Rig};
 use crate::types::Guid;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::metrics::{Held, Metrics};
-use super::session::Peer;
+use super::peer::Peer;
 use super::work::Work;
 use crate::csync::response::Reply;
 use crate::types::BackupKey;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::auth::Admins;
 use super::auth::fake::Passwords;
 use super::service::fake::Asked;
-use super::session::Settings;
+use super::settings::Settings;
 use super::staging::Budget;
 
 pub(crate) const LOGIN: &str = "AUTHENTICATE PLAIN AHJlcGwAc2VjcmV0\r\n";

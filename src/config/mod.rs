@@ -6,6 +6,7 @@
 
 mod error;
 pub mod identity;
+mod number;
 mod options;
 mod parse;
 mod sections;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 pub use error::ConfigError;
+use number::{positive, small, unsigned};
 pub use sections::{Credentials, Limits, PartitionSelect, Secret, SelectMode, Tls};
 use settings::Settings;
 
@@ -302,20 +304,6 @@ fn namespace(settings: &Settings) -> Namespace {
 fn umask(text: &str) -> u32 {
     let digits = text.chars().filter_map(|c| c.to_digit(8));
     digits.fold(0, |mask, digit| (mask << 3 | digit) & 0o777)
-}
-
-/// Negative counts as 0.
-fn unsigned(number: i64) -> u64 {
-    number.max(0).unsigned_abs()
-}
-
-/// `None` unless more than 0.
-fn positive(number: i64) -> Option<u64> {
-    (number > 0).then(|| unsigned(number))
-}
-
-fn small(number: i64) -> u32 {
-    u32::try_from(unsigned(number)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

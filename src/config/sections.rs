@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::number::{small, unsigned};
 use super::settings::Settings;
-use super::{small, unsigned};
 
 /// How a partition is chosen for a new backup (spec: ondisk 1.6).
 #[derive(Debug, Clone, PartialEq, Eq)]

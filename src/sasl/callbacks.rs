@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulong, c_void};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
-use super::library::{FAIL, OK, text};
+use super::c::{FAIL, OK, text};
 
 const LIST_END: c_ulong = 0;
 const GETOPT: c_ulong = 1;

@@ -5,8 +5,9 @@
 use std::ffi::{CString, c_char, c_int, c_uint, c_ulong, c_void};
 use std::ptr;
 
+use super::c::{CONTINUE, FAIL, OK, text};
 use super::callbacks::{Answers, Callback, callback_with, list_end};
-use super::library::{Api, CONTINUE, FAIL, Input, OK, SecurityProperties, text};
+use super::library::{Api, Input, SecurityProperties};
 use super::{Lookup, SaslError};
 
 const USER: c_ulong = 0x4001;

@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::c::{OK, text};
 use super::callbacks::{
     Answers, Callback, global_callbacks, mutex_free, mutex_lock, mutex_new, mutex_unlock,
 };
@@ -11,12 +12,6 @@ use super::callbacks::{
 const LIBRARY: &str = "libsasl2.so.2";
 /// What the library calls us when it looks for a configuration of its own.
 const APPLICATION: &CStr = c"backupd";
-
-pub(crate) const OK: c_int = 0;
-pub(crate) const CONTINUE: c_int = 1;
-pub(crate) const FAIL: c_int = -1;
-pub(crate) const BADAUTH: c_int = -13;
-pub(crate) const NOUSER: c_int = -20;
 
 /// libsasl2 cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -249,20 +244,6 @@ impl Input {
     pub(crate) fn len(&self) -> c_uint {
         (self.0.len() - 1) as c_uint
     }
-}
-
-/// # Safety
-/// `pointer` is null or a NUL-terminated string that lives during the call.
-pub(crate) unsafe fn text(pointer: *const c_char) -> Option<String> {
-    if pointer.is_null() {
-        return None;
-    }
-    // SAFETY: promised by the caller.
-    Some(
-        unsafe { CStr::from_ptr(pointer) }
-            .to_string_lossy()
-            .into_owned(),
-    )
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! and a machine without the package gets a message instead of a linker error. All `unsafe` of the login
 //! is in here and in `backupd::sasl`, which is its server side; `client` is how we log in elsewhere.
 
+pub(crate) mod c;
 pub(crate) mod callbacks;
 pub mod client;
 pub(crate) mod library;

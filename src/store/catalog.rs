@@ -11,34 +11,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::Result;
-use super::twoskip::{self, Fault, Transaction, Twoskip};
+pub use super::catalog_error::CatalogError;
+use super::twoskip::{self, Transaction, Twoskip};
 use crate::types::BackupKey;
-
-/// What may be wrong with backups.db.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogError {
-    /// The file itself.
-    #[error("{0}{hint}", hint = hint(.0))]
-    Database(#[from] twoskip::Error),
-    /// A path that is empty or relative, read or to be written.
-    #[error("{database}: \"{path}\" of {key} is no absolute path; set it with `ctl_backups move`")]
-    NotAbsolute {
-        /// backups.db.
-        database: PathBuf,
-        /// Whose backup.
-        key: BackupKey,
-        /// The path as it is.
-        path: PathBuf,
-    },
-    /// A backup would get the name of another one.
-    #[error("{database}: {key} has a backup already")]
-    Exists {
-        /// backups.db.
-        database: PathBuf,
-        /// Whose backup.
-        key: BackupKey,
-    },
-}
 
 /// What an entry is to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,15 +213,6 @@ fn failed(error: twoskip::Error) -> super::StoreError {
 impl From<twoskip::Error> for super::StoreError {
     fn from(error: twoskip::Error) -> Self {
         CatalogError::Database(error).into()
-    }
-}
-
-fn hint(error: &twoskip::Error) -> &'static str {
-    match error.fault {
-        Fault::Damaged { .. } | Fault::NotTwoskip => {
-            "; make a new one with `ctl_backups reconstruct`"
-        }
-        _ => "",
     }
 }
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::catalog::CatalogError;
+use super::catalog_error::CatalogError;
 use crate::types::{BackupKey, Guid};
 
 /// An error of the store; `Display` is the short text that C's tools print.

@@ -322,7 +322,8 @@ fn invalid(reason: &str) -> io::Error {
 mod tests {
     use super::super::backup::Backup;
     use super::super::bodies::tests::{compacted, open};
-    use super::super::bodies::{BodyPlace, Cache};
+    use super::super::cache::Cache;
+    use super::super::index::BodyPlace;
     use super::*;
     use std::sync::Mutex;
 

@@ -11,6 +11,7 @@ mod error;
 pub mod folders;
 pub mod inode;
 pub mod links;
+mod lock;
 pub mod mails;
 pub mod moments;
 pub mod names;

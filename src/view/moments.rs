@@ -11,7 +11,7 @@ use lru::LruCache;
 
 use super::ViewError;
 use super::inode::{self, Blocks};
-use super::ops::lock;
+use super::lock::lock;
 use super::source::Source;
 use super::tree::Tree;
 use crate::select::Clock;

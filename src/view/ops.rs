@@ -7,12 +7,13 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use lru::LruCache;
 
 use super::attr::Attr;
 use super::inode;
+use super::lock::lock;
 use super::mails::Mails;
 use super::moments::Moments;
 use super::tree::{At, Node, Tree};
@@ -169,14 +170,14 @@ impl Ops {
         };
         match &node {
             Node::Mail(_, mail) => {
-                let bytes = tree.source().message(&mail.guid)?;
+                let bytes = tree.source().message(mail.message, &mail.guid)?;
                 if bytes.len() as u64 != mail.size {
                     return Err(wrong_size(&tree, &mail.guid, mail.size, bytes.len()));
                 }
                 Ok(part(bytes, offset, size))
             }
             Node::Part(_, mail) => {
-                let bytes = tree.source().message(&mail.guid)?;
+                let bytes = tree.source().message(mail.message, &mail.guid)?;
                 let range = mail.part.clone().unwrap_or_default();
                 if bytes.len() < range.end as usize {
                     return Err(wrong_size(&tree, &mail.guid, mail.size, bytes.len()));
@@ -375,11 +376,6 @@ fn wrong_size(tree: &Tree, guid: &Guid, indexed: u64, found: usize) -> ViewError
             "message {guid}: index says {indexed} bytes, the message has {found}; reindex the backup"
         ),
     }
-}
-
-/// A panic elsewhere leaves nothing half done in what these locks guard.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use super::attr::Attr;
 use super::folders::{Folder, Folders, Naming};
 use super::inode::{Blocks, Branch, Fixed, Local, MailBox};
 use super::links::Links;
+use super::lock::lock;
 use super::mails::{Layout, Mail, Mails, Side};
 use super::names;
 use super::notes::{self, Paths};
-use super::ops::lock;
 use super::pieces::{self, Piece};
 use super::source::{Mailbox, Source, odd};
 use super::xattr::{self, Attribute};
@@ -249,7 +249,7 @@ impl Tree {
         })?;
         if let Some(kind) = self.part_kind(mailbox) {
             // A message that cannot be read has no object to show; its own file tells why.
-            let read = |mail: &Mail| self.source.message(&mail.guid).ok();
+            let read = |mail: &Mail| self.source.message(mail.message, &mail.guid).ok();
             mails.find_parts(|mail| part::find(&read(mail)?, kind));
         }
         Ok(mails)

@@ -9,7 +9,7 @@ use lru::LruCache;
 
 use super::attr::Attr;
 use super::inode::{self, Blocks, Fixed, Local};
-use super::ops::lock;
+use super::lock::lock;
 use super::source::Source;
 use super::tree::{Shape, Tree, TreeConfig};
 use super::{ViewError, names};

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::server::Order;
+use super::super::order::Order;
 use super::{Metrics, page, unix_time};
 use crate::store::{Placement, marks};
 

@@ -7,8 +7,8 @@ use anyhow::Context;
 
 use cyrusbackup::backupd::auth::{Admins, Authority, Shield};
 use cyrusbackup::backupd::sasl::{Sasl, SaslOptions};
-use cyrusbackup::backupd::server::{ServiceFactory, Settings};
-use cyrusbackup::backupd::service::StoreService;
+use cyrusbackup::backupd::service::{ServiceFactory, StoreService};
+use cyrusbackup::backupd::settings::Settings;
 use cyrusbackup::backupd::staging::Budget;
 use cyrusbackup::backupd::telemetry::Telemetry;
 use cyrusbackup::backupd::tls::TlsServer;

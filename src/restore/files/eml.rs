@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::error::FileError;
+use super::form::Form;
 use super::place::{directory, write_whole};
-use super::{FileError, Form};
 use crate::restore::plan::Planned;
 use crate::types::{Guid, MboxName, Namespace};
 use crate::view::names;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::{FileError, Form};
+use super::error::FileError;
+use super::form::Form;
 use crate::restore::plan::Planned;
 use crate::tools::render::mbox;
 

@@ -2,54 +2,25 @@
 //! run adds only what is missing; what cannot be read from the backup is told and left out.
 
 mod eml;
+mod error;
+mod form;
 mod maildir;
 mod mbox;
 mod place;
 
 use std::collections::HashMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+pub use error::FileError;
+use form::Form;
 
 use super::options::Files;
 use super::plan::{LeftOut, Plan, Planned};
 use super::progress::Progress;
 use super::show::Summary;
+use crate::store::Backup;
 use crate::store::walk::Part;
-use crate::store::{Backup, StoreError};
 use crate::types::{Guid, Namespace};
-
-/// Why files could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// The file or directory.
-    #[error("{}: {source}", .path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// The system's word for it.
-        source: io::Error,
-    },
-    /// The backup.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl FileError {
-    fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> FileError {
-        let path = path.into();
-        move |source| FileError::Io { path, source }
-    }
-}
-
-/// A form of files.
-trait Form {
-    /// A mailbox begins: whether each of its messages is there already.
-    fn begin(&mut self, mailbox: &str, records: &[Planned]) -> Result<Vec<bool>, FileError>;
-    /// One message of a mailbox that has begun.
-    fn put(&mut self, mailbox: &str, record: &Planned, octets: &[u8]) -> Result<(), FileError>;
-    /// All is written.
-    fn finish(&mut self) -> Result<(), FileError>;
-}
 
 /// Writes the messages of the plan.
 ///

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::FileError;
+use super::error::FileError;
 
 /// Writes a file under another name and gives it its own at the end.
 pub(super) fn write_whole(

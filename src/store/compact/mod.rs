@@ -11,30 +11,15 @@
 
 mod live;
 mod settled;
+mod terms;
 
 use std::path::Path;
 
 pub use live::Live;
+pub use terms::Compact;
 
 use super::error::{Result, StoreError};
-use super::rewrite::{Chunk, Measured, Rewrite, Sizes, Stats, WriteTerms, arrange};
-
-/// How to compact: imapd.conf, and the time.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Compact {
-    /// Wait for the lock.
-    pub wait: bool,
-    /// Even if it is not worth the work.
-    pub force: bool,
-    /// What was said before this time need not be answered; None keeps everything.
-    pub horizon: Option<i64>,
-    /// Sizes of chunks.
-    pub sizes: Sizes,
-    /// Chunks that make it worth the work.
-    pub threshold: u64,
-    /// The old files stay as `X.<epoch>`.
-    pub keep_previous: Option<i64>,
-}
+use super::rewrite::{Chunk, Measured, Rewrite, Stats, WriteTerms, arrange};
 
 /// What is going to be done.
 #[derive(Debug, Clone)]

@@ -5,7 +5,8 @@
 //!
 //! Damage that comes later is not seen by that; `verify` looks for it.
 
-use super::{Compact, Live};
+use super::live::Live;
+use super::terms::Compact;
 use crate::store::error::Result;
 use crate::store::index::Index;
 use crate::store::member::hex;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::csync::command::parse_apply;
+use crate::store::rewrite::Sizes;
 use crate::store::tests::{Octets, bodies, mail, new_backup};
 use crate::store::{Appender, Backup, Index, Lock, layout};
 use crate::types::Guid;

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::BadBodies;
+use super::selection::BadBodies;
 use crate::store::scan::CHUNK_START;
 
 /// What a selection leaves of one chunk.

@@ -5,7 +5,7 @@
 use std::mem;
 
 use super::output::Output;
-use super::{BadBodies, Line, Selection, Verdict};
+use super::selection::{BadBodies, Line, Selection, Verdict};
 use crate::csync::command::{Apply, MailboxUpdate};
 use crate::csync::dlist::{FileRef, Literal, Value};
 use crate::store::StoreError;

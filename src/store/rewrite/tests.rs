@@ -3,8 +3,10 @@
 use std::fs;
 
 use super::*;
+use crate::csync::command::Record;
 use crate::store::tests::{Octets, append, bodies, dump, mail, mailbox, new_backup};
 use crate::store::{Appender, Backup, Lock};
+use crate::types::Guid;
 
 /// Everything stays but one message, as purge does it.
 struct Without(Guid);

@@ -4,8 +4,9 @@
 use std::io::{self, Write};
 
 use super::options::Options;
+use super::outcome::Outcome;
 use super::stat::horizon;
-use super::{Outcome, status};
+use super::status;
 use crate::store::compact::{Compact, Compacted, Plan, compact};
 use crate::store::rewrite::Sizes;
 use crate::tools::Site;

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::options::Options;
-use super::{Outcome, complain, read_lock};
+use super::outcome::{Outcome, complain, read_lock};
 use crate::store::{Backup, StoreError};
 use crate::tools::Site;
 use crate::tools::render::Json;

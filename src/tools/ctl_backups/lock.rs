@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
-use super::Outcome;
 use super::options::{Options, WhileLocked};
+use super::outcome::Outcome;
 use crate::store::{Backup, Lock, layout};
 use crate::tools::Site;
 use crate::tools::target::Target;

@@ -4,7 +4,9 @@ mod compact;
 mod list;
 mod lock;
 pub mod options;
+mod outcome;
 pub mod own;
+mod own_args;
 mod purge;
 mod reconstruct;
 mod reindex;
@@ -12,23 +14,15 @@ mod stat;
 mod status;
 mod verify;
 mod whole;
+mod work;
 
 use std::io;
 
 use super::Site;
-use super::target::{Mode, Target, resolve};
+use super::target::{Mode, resolve};
 use super::terminal::{Terminal, exit};
-use crate::store::{Lock, StoreError};
 use options::{Command, Options};
-
-/// How it went with one backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Good,
-    Failed,
-    /// Somebody else holds it; no reason for `-S` to stop.
-    Locked,
-}
+use outcome::Outcome;
 
 /// Runs a command over the backups it names; the exit code.
 ///
@@ -80,27 +74,4 @@ pub fn run(options: &Options, site: &Site, terminal: &mut Terminal<'_>) -> io::R
     }
     terminal.out.flush()?;
     Ok(code)
-}
-
-/// What `list`, `stat` and the like say about a backup that they could not look at.
-fn complain(
-    target: &Target,
-    error: &dyn std::fmt::Display,
-    terminal: &mut Terminal<'_>,
-) -> io::Result<()> {
-    terminal.complain(target.name(), error)
-}
-
-impl Outcome {
-    fn of(error: &StoreError) -> Outcome {
-        match error {
-            StoreError::Locked { .. } => Outcome::Locked,
-            _ => Outcome::Failed,
-        }
-    }
-}
-
-/// Read-only work goes along with other readers.
-fn read_lock(options: &Options) -> Lock {
-    Lock::Shared { wait: options.wait }
 }

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
-use super::own::{Purge, Work};
+use super::own_args::Purge;
 use super::status;
+use super::work::Work;
 use crate::select::{Selection, find, find_unowned, unknown_mailbox};
 use crate::store::purge::{Purged, Receipt, plan, purge};
 use crate::store::rewrite::Rewrite;

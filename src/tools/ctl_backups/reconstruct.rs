@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
-use super::own::{Reconstruct, Work};
+use super::own_args::Reconstruct;
 use super::status;
+use super::work::Work;
 use crate::store::reconstruct::{Plan, Verdict, plan};
 use crate::tools::render::Json;
 use crate::tools::terminal::{Terminal, exit};

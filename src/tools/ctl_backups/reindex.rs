@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use super::options::Options;
-use super::{Outcome, status};
+use super::outcome::Outcome;
+use super::status;
 use crate::store::rebuild::{Loss, Report};
 use crate::store::reindex::{Reindex, reindex};
 use crate::tools::Site;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 use super::options::Options;
-use super::{Outcome, complain, read_lock};
+use super::outcome::{Outcome, complain, read_lock};
 use crate::store::{Backup, ChunkRow};
 use crate::tools::Site;
 use crate::tools::render::{Json, percent};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Outcome;
 use super::options::Options;
+use super::outcome::Outcome;
 use crate::store::StoreError;
 use crate::tools::render::Json;
 use crate::tools::target::Target;

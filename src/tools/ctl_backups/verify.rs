@@ -3,7 +3,8 @@
 use std::io;
 
 use super::options::Options;
-use super::{Outcome, read_lock, status};
+use super::outcome::{Outcome, read_lock};
+use super::status;
 use crate::store::Backup;
 use crate::tools::Site;
 use crate::tools::render::{Json, detail_json, details};

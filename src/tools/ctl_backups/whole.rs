@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::own::{Delete, Hold, Move, Rename, Users, Work};
+use super::own_args::{Delete, Hold, Move, Rename, Users};
+use super::work::Work;
 use crate::store::StoreError;
 use crate::store::administer::Deleted;
 use crate::store::marks::{Kind, Mark};

@@ -1,6 +1,6 @@
 //! `find`: which messages are there, by what people know about them.
 
-use super::own::{Find, Line};
+use super::own_args::{Find, Line};
 use super::{Failure, Look};
 use crate::select::{Found, Hit, find, unknown_mailbox};
 use crate::tools::Site;

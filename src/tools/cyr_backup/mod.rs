@@ -13,6 +13,7 @@ mod list;
 mod mbox;
 pub mod options;
 pub mod own;
+mod own_args;
 mod show;
 mod tar;
 

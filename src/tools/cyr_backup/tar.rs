@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tar::{Builder, EntryType, Header};
 
-use super::own::{Line, Tar};
+use super::own_args::{Line, Tar};
 use super::{Failure, target};
 use crate::tools::Site;
 use crate::tools::target::Mode;
