@@ -1,7 +1,7 @@
 //! Figures, not promises: the mount (cold) against the same files on the file system of the target
 //! directory (cold), against C's `cyr_backup dump message`, and against restic and borg mounts of the
-//! same files. Only with `FIGURES=MEGABYTES` (and `FIGURES_ONLY=files|mount|c|compacted|peers` for a part of it); `make figures` builds for it.
-//! Needs root to drop caches.
+//! same files. Only with `FIGURES=MEGABYTES` (and `FIGURES_ONLY=files|mount|c|compacted|peers` for a part of it, `FIGURES_RANDOM=1`
+//! for random messages alone); `make figures` builds for it. Needs root to drop caches.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -160,7 +160,8 @@ fn line(name: &str, dir: &Path, uids: u32, remount: &mut dyn FnMut()) {
         ("grep", "grep -r -c zebra mailboxes >/dev/null || true"),
     ];
     let mut said = format!("{name:8}");
-    for (job, script) in jobs {
+    let all = std::env::var_os("FIGURES_RANDOM").is_none();
+    for (job, script) in jobs.into_iter().filter(|_| all) {
         remount();
         cold();
         let took = timed(script, dir);

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::appender::Appender;
-use super::bodies::{Bodies, BodyPlace, skip_to};
+use super::bodies::{Bodies, skip_to};
 use super::data_file::DataFile;
 use super::entry::{self, Entry};
 use super::error::{Result, StoreError};
 use super::hash::FileHash;
-use super::index::{Index, MessageRow, SieveRow, State};
+use super::index::{BodyPlace, Index, MessageRow, SieveRow, State};
 use super::lock::is_at;
 use super::member::MemberReader;
 use super::rebuild::{Report, Source, Terms, rebuild};
@@ -221,10 +221,8 @@ impl Backup {
     /// # Errors
     /// [`StoreError::NoSuchItem`]; [`StoreError::Damaged`] when the bytes are not there any more.
     pub fn read_message(&self, guid: &Guid) -> Result<Arc<[u8]>> {
-        match self.bodies.known(guid) {
-            Some(octets) => Ok(octets),
-            None => self.bodies.read(&self.place(guid)?),
-        }
+        // Not what is known: a message that passed by may be one that the index does not count.
+        self.bodies.read(&self.place(guid)?)
     }
 
     /// The message of a row, whole and checked.
@@ -234,7 +232,7 @@ impl Backup {
     pub fn read_row(&self, row: &MessageRow) -> Result<Arc<[u8]>> {
         match self.bodies.known(&row.guid) {
             Some(octets) => Ok(octets),
-            None => self.bodies.read(&self.place_of(row.clone())?),
+            None => self.bodies.read(&self.place_of(row.id, &row.guid)?),
         }
     }
 
@@ -247,26 +245,24 @@ impl Backup {
         let row = row.ok_or_else(|| StoreError::NoSuchItem {
             item: format!("message {guid}"),
         })?;
-        self.place_of(row)
+        self.place_of(row.id, guid)
+    }
+
+    /// The same for who knows the row id, which is quicker to find than the GUID.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchItem`], also when the message of this id is another one.
+    pub fn place_of(&self, id: i64, guid: &Guid) -> Result<BodyPlace> {
+        let place = self.index.place(id)?;
+        let place = place.filter(|place| place.row.guid == *guid);
+        place.ok_or_else(|| StoreError::NoSuchItem {
+            item: format!("message {guid} in a chunk"),
+        })
     }
 
     /// Reads messages for several threads at once.
     pub fn bodies(&self) -> Arc<Bodies> {
         self.bodies.clone()
-    }
-
-    fn place_of(&self, row: MessageRow) -> Result<BodyPlace> {
-        let id = row.chunk_id;
-        let chunk = self.index.chunk(id)?;
-        let chunk = chunk.ok_or_else(|| StoreError::NoSuchItem {
-            item: format!("chunk {id}"),
-        })?;
-        let point = self.index.seek_point(id, row.offset)?;
-        Ok(BodyPlace {
-            row,
-            chunk_offset: chunk.offset,
-            point,
-        })
     }
 
     /// The text of a sieve script, checked.

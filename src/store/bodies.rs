@@ -2,11 +2,12 @@
 //! inflating can start, with what was inflated on the way kept for the next question. Several threads
 //! read at once; nothing here asks the index.
 //!
-//! A chunk that we wrote has a seek point before each line and short lines, so the line is read and all
-//! of its bodies kept. One that C wrote has none, and its lines can hold a whole mailbox: it is scanned
-//! once ([`table`](super::table)), and the table kept for the next mount
-//! ([`seek_file`](super::seek_file)). After that a reader goes on where the last one stopped, so taking all
-//! bodies in the order of the log inflates the chunk twice and not once for each.
+//! A chunk that we wrote has a seek point before each line and short lines, so inflating begins at the line
+//! and ends behind the message ([`finder`](super::finder)). One that C wrote has none, and its lines can
+//! hold a whole mailbox: it is scanned once ([`table`](super::table)), and the table kept for the next mount
+//! ([`seek_file`](super::seek_file)). Either way a reader goes on where the last one stopped, so taking all
+//! bodies in the order of the log inflates the chunk once (twice, if it has to be scanned), and not once for
+//! each.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,42 +18,28 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use lru::LruCache;
 
-use super::cache::{Cache, lock};
+use super::cache::{self, Cache, lock};
 use super::error::{Result, StoreError};
-use super::index::{MessageRow, SeekPoint};
+use super::finder::{CLAIMED, Finder, Wanted};
+use super::index::{BodyPlace, MessageRow, SeekPoint};
 use super::member::MemberReader;
-use super::scan::{Visitor, scan};
+use super::parking::Parking;
 use super::seek_file::SeekFile;
 use super::table::{Start, Table};
-use crate::csync::dlist::FileRef;
-use crate::types::{Guid, GuidHasher};
+use crate::types::Guid;
 
 /// Inflated messages kept for the next question, if nobody says otherwise.
 const CACHE_BYTES: usize = 32 << 20;
-/// Reading goes on this far behind the wanted message when its line goes on: the next question is
-/// mostly for the next message, and inflating starts at line starts only.
-const READ_AHEAD: usize = 4 << 20;
 /// What is nearer than this to the start of its chunk is read from there.
 const NEAR: u64 = 256 << 10;
 /// A line that has this much before the wanted message is no place to start.
 const FAR: u64 = 1 << 20;
 /// Starts with windows that the tables in memory may have together: some 40 MB.
 const WINDOWS: usize = 2048;
-/// Readers that wait for the next question where the last one left them.
-const PARKED: usize = 8;
+/// Bytes inflated at a time on the way to a message.
+const SKIP: usize = 64 << 10;
 /// Locks that keep two threads from inflating one line twice.
 const STRIPES: usize = 16;
-
-/// Where a message is, as the index knows it.
-#[derive(Debug, Clone)]
-pub struct BodyPlace {
-    /// Its row.
-    pub row: MessageRow,
-    /// Where its chunk starts in the data file.
-    pub chunk_offset: u64,
-    /// The last seek point before its line.
-    pub point: Option<SeekPoint>,
-}
 
 /// Reads bodies from a data file.
 pub struct Bodies {
@@ -68,7 +55,10 @@ pub struct Bodies {
     remember: AtomicBool,
     /// Chunks with lines that are too long to start at.
     long_lines: Mutex<HashSet<i64>>,
-    parked: Mutex<Vec<(i64, MemberReader)>>,
+    /// Behind the last message that each gave, and its row id.
+    finders: Parking<(i64, Finder)>,
+    /// The same in chunks with a table.
+    readers: Parking<MemberReader>,
     stripes: [Mutex<()>; STRIPES],
 }
 
@@ -84,7 +74,8 @@ impl Bodies {
             tables: Mutex::new(LruCache::unbounded()),
             remember: AtomicBool::new(false),
             long_lines: Mutex::default(),
-            parked: Mutex::default(),
+            finders: Parking::default(),
+            readers: Parking::default(),
             stripes: Default::default(),
         }
     }
@@ -102,7 +93,7 @@ impl Bodies {
 
     /// The message, if it is in memory.
     pub fn known(&self, guid: &Guid) -> Option<Arc<[u8]>> {
-        lock(&self.cache).get(guid)
+        cache::known(&self.cache, guid)
     }
 
     /// The message at a place, whole and checked.
@@ -124,7 +115,8 @@ impl Bodies {
         }
     }
 
-    /// From the start of the line. None if it is a long way, and many more are to be expected.
+    /// From the start of the line, or from where the last one stopped. None if it is a long way, and many
+    /// more are to be expected.
     fn read_near(&self, place: &BodyPlace) -> Result<Option<Arc<[u8]>>> {
         let row = &place.row;
         let _one_inflates = self.stripe(row.chunk_id, row.offset);
@@ -135,53 +127,78 @@ impl Bodies {
             true => FAR,
             false => u64::MAX,
         };
+        if let Some(finder) = self.parked_finder(place)
+            && let Ok(octets) = self.find(place, finder, most)
+        {
+            return Ok(octets);
+        }
         if place.point.is_some()
-            && let Ok(octets) = self.read_line(place, place.point, most)
+            && let Ok(finder) = self.finder(place, place.point)
+            && let Ok(octets) = self.find(place, finder, most)
         {
             return Ok(octets);
         }
         // No point, or one that is wrong (a mark inside data): from the chunk's start.
-        self.read_line(place, None, most)
+        self.find(place, self.finder(place, None)?, most)
     }
 
     /// Gives back memory that is only kept for the next question.
     pub fn rest(&self) {
         lock(&self.cache).clear();
         lock(&self.tables).clear();
-        lock(&self.parked).clear();
+        self.finders.clear();
+        self.readers.clear();
     }
 
-    /// None if the message is not in the first `most` bytes of its line.
-    fn read_line(
-        &self,
-        place: &BodyPlace,
-        point: Option<SeekPoint>,
-        most: u64,
-    ) -> Result<Option<Arc<[u8]>>> {
+    /// At the line.
+    fn finder(&self, place: &BodyPlace, point: Option<SeekPoint>) -> Result<Finder> {
+        let begin = || {
+            let mut reader = match point {
+                Some(at) => self.resume(at.file_offset, at.offset, place.until),
+                None => MemberReader::open(self.file.clone(), place.chunk_offset, self.length)?,
+            };
+            skip_to(&mut reader, place.row.offset)?;
+            Ok(Finder::new(reader))
+        };
+        begin().map_err(|e| self.damaged(&place.row, e))
+    }
+
+    /// One that waits in front of the message, behind the seek point.
+    fn parked_finder(&self, place: &BodyPlace) -> Option<Finder> {
+        let row = &place.row;
+        let from = place.point.map_or(0, |point| point.offset);
+        let parked = self.finders.take(row.chunk_id, |(last, finder)| {
+            // Row ids grow with the log; who finds it otherwise begins at the line again.
+            let before = finder.line() < row.offset || *last < row.id;
+            let fits = finder.line() <= row.offset && finder.at() >= from && before;
+            fits.then_some(finder.at())
+        });
+        parked.map(|(_, finder)| finder)
+    }
+
+    /// None if the message is not in the next `most` bytes.
+    fn find(&self, place: &BodyPlace, mut finder: Finder, most: u64) -> Result<Option<Arc<[u8]>>> {
         let row = &place.row;
         let fail = |e| self.damaged(row, e);
-        let mut reader = self.start(place.chunk_offset, point).map_err(fail)?;
-        skip_to(&mut reader, row.offset).map_err(fail)?;
-        let mut finder = Finder {
-            wanted: row.guid,
-            found: None,
-            at: 0,
-            last: row.offset.saturating_add(most),
-            current: None,
-            ahead: 0,
-            cache: &self.cache,
+        let begin = finder.at();
+        let wanted = Wanted {
+            guid: row.guid,
+            line: row.offset,
+            last: begin.saturating_add(most),
         };
-        let end = scan(&mut reader, &mut finder).map_err(fail)?;
-        if finder.at.saturating_sub(row.offset) > FAR {
+        let found = finder.find(&wanted, &self.cache).map_err(fail)?;
+        if found.at.saturating_sub(begin) > FAR {
             lock(&self.long_lines).insert(row.chunk_id);
         }
-        if finder.found.is_none() && finder.at > finder.last {
-            return Ok(None);
+        if let Some(octets) = &found.octets {
+            // Now, since it is the last one that may be dropped.
+            lock(&self.cache).put(row.guid, octets.clone());
+            self.finders.put(row.chunk_id, (row.id, finder));
+        } else if found.at <= wanted.last {
+            let reason = format!("the message is not in its line ({:?})", found.end);
+            return Err(fail(io::Error::new(io::ErrorKind::InvalidData, reason)));
         }
-        finder.found.map(Some).ok_or_else(|| {
-            let reason = format!("the message is not in its line ({end:?})");
-            fail(io::Error::new(io::ErrorKind::InvalidData, reason))
-        })
+        Ok(found.octets)
     }
 
     fn read_by_table(&self, place: &BodyPlace) -> Result<Arc<[u8]>> {
@@ -200,11 +217,16 @@ impl Bodies {
         };
         let start = table.start(offset);
         let from = start.map_or(0, |start| start.offset);
-        let parked = self.take_parked(row.chunk_id, from, offset);
+        let parked = self.readers.take(row.chunk_id, |reader| {
+            let at = reader.produced();
+            (from..=offset).contains(&at).then_some(at)
+        });
         let reader = match (parked, start) {
             (Some(reader), _) => Ok(reader),
-            (None, Some(start)) => self.start_at(start),
-            (None, None) => self.start(place.chunk_offset, None),
+            (None, Some(start)) => {
+                self.start_at(start, table.file_offset_of(offset.saturating_add(size)))
+            }
+            (None, None) => MemberReader::open(self.file.clone(), place.chunk_offset, self.length),
         };
         let read = reader.and_then(|mut reader| {
             let octets = exact(&mut reader, &row.guid, offset, size)?;
@@ -214,19 +236,14 @@ impl Bodies {
             // A mark inside data, or damage.
             return self.read_whole(place);
         };
-        let mut parked = lock(&self.parked);
-        if parked.len() >= PARKED {
-            parked.remove(0);
-        }
-        parked.push((row.chunk_id, reader));
-        drop(parked);
+        self.readers.put(row.chunk_id, reader);
         lock(&self.cache).put(row.guid, octets.clone());
         Ok(octets)
     }
 
     /// The long way, from the chunk's start.
     fn read_whole(&self, place: &BodyPlace) -> Result<Arc<[u8]>> {
-        let found = self.read_line(place, None, u64::MAX)?;
+        let found = self.find(place, self.finder(place, None)?, u64::MAX)?;
         found.ok_or_else(|| self.damaged(&place.row, io::ErrorKind::NotFound.into()))
     }
 
@@ -263,46 +280,18 @@ impl Bodies {
         Ok(table)
     }
 
-    /// The waiting reader that has least to skip.
-    fn take_parked(&self, chunk: i64, from: u64, to: u64) -> Option<MemberReader> {
-        let mut parked = lock(&self.parked);
-        let fits = |(of, reader): &(i64, MemberReader)| {
-            *of == chunk && (from..=to).contains(&reader.produced())
-        };
-        let all = parked.iter().enumerate().filter(|(_, one)| fits(one));
-        let best = all.max_by_key(|(_, one)| one.1.produced())?.0;
-        Some(parked.remove(best).1)
+    /// Where the deflate stream refers to nothing before.
+    fn resume(&self, file_offset: u64, offset: u64, until: Option<u64>) -> MemberReader {
+        MemberReader::resume(self.file.clone(), file_offset, self.length, offset)
+            .expect(until.unwrap_or_default())
     }
 
-    fn start(&self, chunk_offset: u64, point: Option<SeekPoint>) -> io::Result<MemberReader> {
-        let file = self.file.clone();
-        match point {
-            Some(at) => Ok(MemberReader::resume(
-                file,
-                at.file_offset,
-                self.length,
-                at.offset,
-            )),
-            None => MemberReader::open(file, chunk_offset, self.length),
-        }
-    }
-
-    fn start_at(&self, start: &Start) -> io::Result<MemberReader> {
-        let file = self.file.clone();
+    fn start_at(&self, start: &Start, until: Option<u64>) -> io::Result<MemberReader> {
         match &start.inside {
-            None => Ok(MemberReader::resume(
-                file,
-                start.file_offset,
-                self.length,
-                start.offset,
-            )),
-            Some(inside) => MemberReader::resume_inside(
-                file,
-                start.file_offset,
-                self.length,
-                start.offset,
-                (inside.bits, &inside.window()?),
-            ),
+            None => Ok(self.resume(start.file_offset, start.offset, until)),
+            Some(inside) => self
+                .resume(start.file_offset.saturating_sub(1), start.offset, until)
+                .inside(inside.bits, &inside.window()?),
         }
     }
 
@@ -319,7 +308,7 @@ impl Bodies {
 /// The next body of a reader, which then stands behind it.
 fn exact(reader: &mut MemberReader, guid: &Guid, offset: u64, size: u64) -> io::Result<Arc<[u8]>> {
     skip_to(reader, offset)?;
-    let mut octets = Vec::new();
+    let mut octets = Vec::with_capacity(size.min(CLAIMED) as usize);
     reader.take(size).read_to_end(&mut octets)?;
     match octets.len() as u64 == size && Guid::of(&octets) == *guid {
         true => Ok(octets.into()),
@@ -332,81 +321,25 @@ fn exact(reader: &mut MemberReader, guid: &Guid, offset: u64, size: u64) -> io::
 
 /// Inflates and forgets up to an uncompressed offset.
 pub(super) fn skip_to(reader: &mut MemberReader, offset: u64) -> io::Result<()> {
-    let left = offset.saturating_sub(reader.produced());
-    let skipped = io::copy(&mut reader.take(left), &mut io::sink())?;
-    if skipped < left {
-        let reason = "the chunk ends before the offset that the index gives";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    let left = |reader: &MemberReader| offset.saturating_sub(reader.produced()).min(SKIP as u64);
+    let mut skipped = vec![0; left(reader) as usize];
+    while left(reader) > 0 {
+        let most = left(reader) as usize;
+        if reader.read(&mut skipped[..most])? == 0 {
+            let reason = "the chunk ends before the offset that the index gives";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+        }
     }
     Ok(())
 }
 
-/// Picks a message out of the line that holds it; its neighbours go to the cache.
-struct Finder<'a> {
-    wanted: Guid,
-    found: Option<Arc<[u8]>>,
-    /// Where the wanted one, or the one looked at, starts in the inflated chunk.
-    at: u64,
-    /// Behind this there is no use in looking.
-    last: u64,
-    current: Option<(Guid, u64, Vec<u8>)>,
-    /// Bytes read since the wanted one.
-    ahead: usize,
-    cache: &'a Mutex<Cache>,
-}
-
-impl Visitor for Finder<'_> {
-    fn file(&mut self, file: &FileRef, offset: u64) {
-        if self.found.is_none() {
-            self.at = offset;
-        }
-        // Memory is taken as octets come, never for what a header claims.
-        self.current = Some((file.guid, file.size, Vec::new()));
-        self.file_data(&[]);
-    }
-
-    fn file_data(&mut self, octets: &[u8]) {
-        let Some((guid, size, have)) = &mut self.current else {
-            return;
-        };
-        have.extend_from_slice(octets);
-        if (have.len() as u64) < *size {
-            return;
-        }
-        let mut hasher = GuidHasher::default();
-        hasher.update(have);
-        let guid = *guid;
-        let true_guid = hasher.finish() == guid;
-        let octets: Arc<[u8]> = std::mem::take(have).into();
-        self.current = None;
-        if self.found.is_some() {
-            self.ahead += octets.len();
-        }
-        if true_guid {
-            if guid == self.wanted && self.found.is_none() {
-                self.found = Some(octets.clone());
-            }
-            lock(self.cache).put(guid, octets);
-        }
-    }
-
-    fn line(&mut self, _offset: u64, _text: &[u8]) -> bool {
-        false
-    }
-
-    fn enough(&mut self) -> bool {
-        match self.found {
-            Some(_) => self.ahead >= READ_AHEAD,
-            None => self.at > self.last,
-        }
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::appender::Appender;
     use super::super::backup::{Backup, Lock};
     use super::super::member::MemberWriter;
     use super::super::scan::CHUNK_START;
+    use super::super::tests::{bodies, mail, new_backup};
     use super::*;
 
     /// A data file as C's compact leaves it: one line with all bodies, no flush in it, no index.
@@ -452,6 +385,7 @@ pub(super) mod tests {
             row,
             chunk_offset: 0,
             point: None,
+            until: None,
         });
         let places = places.collect();
         (backup, places)
@@ -501,6 +435,71 @@ pub(super) mod tests {
         let place = again.place(&places[3500].row.guid).unwrap();
         assert!(bodies.read(&place).unwrap()[..] == expected[3500][..]);
         assert_eq!(lock(&bodies.tables).len(), 1);
+    }
+
+    #[test]
+    fn short_lines_are_read_in_any_order() {
+        let (_dir, path) = new_backup();
+        let mails: Vec<_> = (0..900)
+            .map(|n| {
+                mail(
+                    n,
+                    if n % 40 == 7 {
+                        200_000
+                    } else {
+                        60 + 9 * n as usize
+                    },
+                )
+            })
+            .collect();
+        let mut appender = Appender::open(&path, false).unwrap();
+        for some in mails.chunks(70) {
+            appender.append_bodies(&bodies(some), 100).unwrap();
+        }
+        appender.finish().unwrap();
+        let backup = Backup::open(&path, Lock::Shared { wait: false }).unwrap();
+        let all = 0..mails.len();
+        for room in [0, 100_000, CACHE_BYTES] {
+            backup.bodies().keep(room);
+            let mut orders = vec![all.clone().collect::<Vec<_>>()];
+            orders.push(all.clone().rev().collect());
+            orders.push(all.clone().map(|n| n * 7919 % mails.len()).collect());
+            orders.push(all.clone().flat_map(|n| [n, mails.len() - 1 - n]).collect());
+            for at in orders.concat() {
+                let octets = backup.read_message(&Guid::of(&mails[at].0)).unwrap();
+                assert!(octets[..] == mails[at].0[..], "{at}");
+            }
+            backup.bodies().rest();
+        }
+    }
+
+    #[test]
+    fn the_index_tells_where_in_one_answer() {
+        let (_dir, path) = new_backup();
+        let mails: Vec<_> = (0..100).map(|n| mail(n, 10_000)).collect();
+        let mut appender = Appender::open(&path, false).unwrap();
+        for some in mails.chunks(30) {
+            appender.append_bodies(&bodies(some), 100).unwrap();
+        }
+        appender.finish().unwrap();
+        let backup = Backup::open(&path, Lock::Shared { wait: false }).unwrap();
+        let index = backup.index();
+        let points = index.seek_points().unwrap();
+        let mut with_end = 0;
+        for row in index.messages().unwrap() {
+            let place = backup.place_of(row.id, &row.guid).unwrap();
+            let point = index.seek_point(row.chunk_id, row.offset).unwrap();
+            assert!(place.row == row && place.point == point);
+            let chunk = index.chunk(row.chunk_id).unwrap().unwrap();
+            assert_eq!(place.chunk_offset, chunk.offset);
+            let mut behind = points.iter().filter(|(of, _)| *of == row.chunk_id);
+            let behind = behind.find(|(_, point)| point.offset > row.offset);
+            assert_eq!(place.until, behind.map(|(_, point)| point.file_offset));
+            with_end += u32::from(place.until.is_some());
+            let other = backup.place_of(row.id + 1, &row.guid);
+            assert!(matches!(other, Err(StoreError::NoSuchItem { .. })));
+        }
+        assert!(with_end > 50);
     }
 
     #[test]

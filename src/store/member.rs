@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha1::{Digest, Sha1};
 
 use super::inflate::{BlockInflate, Step};
@@ -22,6 +23,8 @@ pub const FLUSH_MARK: [u8; 4] = [0, 0, 0xff, 0xff];
 const LEVEL: u32 = 6;
 const OUT_STEP: usize = 32 * 1024;
 const READ_STEP: usize = 64 * 1024;
+/// No more is asked of the disk before it is needed.
+const MOST_EXPECTED: u64 = 1 << 20;
 
 /// Deflates one member; the caller takes the bytes from [`MemberWriter::take`] and stores them.
 pub struct MemberWriter {
@@ -184,6 +187,8 @@ pub struct MemberReader {
     next: u64,
     /// The file counts as ending here.
     limit: u64,
+    /// Reading goes on to here, most likely.
+    expected: u64,
     input: Vec<u8>,
     used: usize,
     inflate: Engine,
@@ -215,20 +220,12 @@ impl MemberReader {
         Ok(reader)
     }
 
-    /// Starts at the border of a deflate block. `bits` of the byte before `offset` are not used yet;
-    /// `window` is what was inflated before.
-    pub(super) fn resume_inside(
-        file: Arc<File>,
-        offset: u64,
-        limit: u64,
-        produced: u64,
-        (bits, window): (u8, &[u8]),
-    ) -> io::Result<MemberReader> {
-        let mut byte = [0];
-        file.read_exact_at(&mut byte, offset.saturating_sub(1))?;
-        let mut reader = MemberReader::at(file, offset, limit, produced, true);
-        reader.inflate = Engine::Blocks(BlockInflate::within(bits, byte[0], window)?);
-        Ok(reader)
+    /// Of a reader that was resumed at the byte before the border of a deflate block: `bits` of that byte
+    /// are not used yet; `window` is what was inflated before.
+    pub(super) fn inside(mut self, bits: u8, window: &[u8]) -> io::Result<MemberReader> {
+        let byte = self.byte()?.unwrap_or_default();
+        self.inflate = Engine::Blocks(BlockInflate::within(bits, byte, window)?);
+        Ok(self)
     }
 
     /// Starts in the middle, behind a full flush: file offset `offset`, where the uncompressed
@@ -242,6 +239,7 @@ impl MemberReader {
             file,
             next: offset,
             limit,
+            expected: offset,
             input: Vec::new(),
             used: 0,
             inflate: Engine::plain(),
@@ -251,6 +249,14 @@ impl MemberReader {
             end: None,
             bad_trailer: None,
         }
+    }
+
+    /// Reading will go on to this file offset, most likely: the disk can begin at once, and need not read
+    /// more. Elsewhere it guesses, and two reads in a row make it guess high.
+    #[must_use]
+    pub(super) fn expect(mut self, until: u64) -> MemberReader {
+        self.expected = until.min(self.limit);
+        self
     }
 
     /// Uncompressed offset of the next byte that `read` gives.
@@ -309,7 +315,11 @@ impl MemberReader {
     }
 
     fn refill(&mut self) -> io::Result<()> {
-        let want = (self.limit.saturating_sub(self.next)).min(READ_STEP as u64) as usize;
+        let left = match self.expected.checked_sub(self.next) {
+            None | Some(0) => self.limit.saturating_sub(self.next),
+            Some(left) => left,
+        };
+        let want = left.min(READ_STEP as u64) as usize;
         self.input.resize(want, 0);
         self.used = 0;
         let mut have = 0;
@@ -326,7 +336,19 @@ impl MemberReader {
         }
         self.input.truncate(have);
         self.next += have as u64;
+        self.read_ahead();
         Ok(())
+    }
+
+    /// While the first bytes are inflated the disk reads the others that are expected.
+    fn read_ahead(&mut self) {
+        let left = self.expected.saturating_sub(self.next).min(MOST_EXPECTED);
+        self.expected = self.next;
+        if left > 0 {
+            let (at, advice) = (self.next as i64, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+            // A hint; without it the reads only wait longer.
+            let _ = posix_fadvise(&*self.file, at, left as i64, advice);
+        }
     }
 
     /// The next compressed byte, None at the end of the file.
@@ -486,6 +508,22 @@ mod tests {
             let mut rest = Vec::new();
             reader.read_to_end(&mut rest).unwrap();
             assert!(rest == all[length as usize..]);
+        }
+    }
+
+    #[test]
+    fn a_wrong_expectation_changes_no_byte() {
+        let data = noise(400_000);
+        let mut writer = MemberWriter::new();
+        writer.write(&data).unwrap();
+        writer.finish().unwrap();
+        let bytes = writer.take();
+        let (file, end) = (file_of(&bytes), bytes.len() as u64);
+        for until in [0, 9, 11, 5_000, 100_000, end - 1, end, u64::MAX] {
+            let reader = MemberReader::resume(file.clone(), 10, end, 0);
+            let mut back = Vec::new();
+            reader.expect(until).read_to_end(&mut back).unwrap();
+            assert!(back == data, "{until}");
         }
     }
 

@@ -39,6 +39,7 @@ mod data_file;
 pub mod entry;
 mod error;
 mod family;
+mod finder;
 mod forgotten;
 mod fresh_index;
 mod hash;
@@ -50,6 +51,7 @@ pub mod lock;
 pub mod marks;
 pub mod member;
 pub mod owner;
+mod parking;
 pub mod partition;
 mod placement;
 pub mod purge;
@@ -73,11 +75,11 @@ pub mod walk;
 
 pub use appender::{Appender, Body, Done};
 pub use backup::{Backup, Lock};
-pub use bodies::{Bodies, BodyPlace};
+pub use bodies::Bodies;
 pub use error::{Result, StoreError};
 pub use forgotten::forgotten;
 pub use index::{
-    ChunkRow, Index, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow,
+    BodyPlace, ChunkRow, Index, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow,
     SubscriptionRow,
 };
 pub use placement::Placement;

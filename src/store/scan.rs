@@ -100,21 +100,56 @@ pub(super) fn scan_noting(
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<ScanEnd> {
     let mut lines = Lines::new(reader.produced());
-    let end = run(reader, &mut lines, visitor, good, progress)?;
+    let mut out = vec![0; 64 * 1024];
+    let end = run(reader, &mut out, &mut lines, visitor, good, progress)?;
     if matches!(end, ScanEnd::Truncated | ScanEnd::Damaged { .. }) {
         visitor.cut(lines.start, &lines.text);
     }
     Ok(end)
 }
 
+/// A scan that can go on behind the piece where its visitor had [`Visitor::enough`].
+pub(super) struct Scan {
+    reader: MemberReader,
+    /// A piece.
+    out: Vec<u8>,
+    lines: Lines,
+}
+
+impl Scan {
+    /// Of a reader that stands at the start of a line.
+    pub fn new(reader: MemberReader) -> Scan {
+        let lines = Lines::new(reader.produced());
+        let out = Vec::new();
+        Scan { reader, out, lines }
+    }
+
+    /// Goes on in pieces of so many bytes. A visitor that ends the scan at a line has ended it for good: the rest of the piece is lost.
+    pub fn go_on(&mut self, step: usize, visitor: &mut dyn Visitor) -> io::Result<ScanEnd> {
+        self.out.resize(step, 0);
+        let Scan { reader, out, lines } = self;
+        run(reader, out, lines, visitor, &mut 0, &mut |_| {})
+    }
+
+    /// Uncompressed offset in the chunk.
+    pub fn produced(&self) -> u64 {
+        self.reader.produced()
+    }
+
+    /// Where the current line starts.
+    pub fn line(&self) -> u64 {
+        self.lines.start
+    }
+}
+
 fn run(
     reader: &mut MemberReader,
+    out: &mut [u8],
     lines: &mut Lines,
     visitor: &mut dyn Visitor,
     good: &mut u64,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<ScanEnd> {
-    let mut out = vec![0; 64 * 1024];
     let mut marks = Marks::default();
     while reader.end().is_none() {
         let input = reader.peek()?;
@@ -124,7 +159,7 @@ fn run(
         let (most, marked) = marks.next(input);
         let mut left = most;
         loop {
-            let (used, given) = match reader.inflate_some(left, &mut out) {
+            let (used, given) = match reader.inflate_some(left, out) {
                 Ok(step) => step,
                 Err(e) if e.kind() == io::ErrorKind::InvalidData => {
                     let (offset, reason) = (reader.produced(), e.to_string());

@@ -321,9 +321,9 @@ fn invalid(reason: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::super::backup::Backup;
-    use super::super::bodies::BodyPlace;
     use super::super::bodies::tests::{compacted, open};
     use super::super::cache::Cache;
+    use super::super::index::BodyPlace;
     use super::*;
     use std::sync::Mutex;
 

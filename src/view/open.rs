@@ -307,11 +307,11 @@ impl Source for Opened {
         Ok(*self.messages.get_or_init(|| counted))
     }
 
-    fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, ViewError> {
+    fn message(&self, id: u32, guid: &Guid) -> Result<Arc<[u8]>, ViewError> {
         if let Some(octets) = self.bodies.known(guid) {
             return Ok(octets);
         }
-        let place = self.ask(|backup| backup.place(guid))?;
+        let place = self.ask(|backup| backup.place_of(id.into(), guid))?;
         let read = self.bodies.read(&place);
         read.map_err(|e| translate(&self.path, &e))
     }

@@ -170,14 +170,14 @@ impl Ops {
         };
         match &node {
             Node::Mail(_, mail) => {
-                let bytes = tree.source().message(&mail.guid)?;
+                let bytes = tree.source().message(mail.message, &mail.guid)?;
                 if bytes.len() as u64 != mail.size {
                     return Err(wrong_size(&tree, &mail.guid, mail.size, bytes.len()));
                 }
                 Ok(part(bytes, offset, size))
             }
             Node::Part(_, mail) => {
-                let bytes = tree.source().message(&mail.guid)?;
+                let bytes = tree.source().message(mail.message, &mail.guid)?;
                 let range = mail.part.clone().unwrap_or_default();
                 if bytes.len() < range.end as usize {
                     return Err(wrong_size(&tree, &mail.guid, mail.size, bytes.len()));

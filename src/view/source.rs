@@ -27,8 +27,8 @@ pub trait Source: Send + Sync {
     fn copies(&self) -> Result<Vec<Copy>, ViewError>;
     /// Number of messages in the backup (for statfs).
     fn message_count(&self) -> Result<u64, ViewError>;
-    /// The octets of a message, checked against its GUID.
-    fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, ViewError>;
+    /// The octets of a message by its row id, checked against its GUID.
+    fn message(&self, id: u32, guid: &Guid) -> Result<Arc<[u8]>, ViewError>;
     /// The sieve scripts that are not deleted, by row id.
     fn scripts(&self) -> Result<Vec<Script>, ViewError>;
     /// The text of one of them, checked.

@@ -249,7 +249,7 @@ impl Tree {
         })?;
         if let Some(kind) = self.part_kind(mailbox) {
             // A message that cannot be read has no object to show; its own file tells why.
-            let read = |mail: &Mail| self.source.message(&mail.guid).ok();
+            let read = |mail: &Mail| self.source.message(mail.message, &mail.guid).ok();
             mails.find_parts(|mail| part::find(&read(mail)?, kind));
         }
         Ok(mails)

@@ -21,7 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::{Result, StoreError};
 
 pub use rows::{
-    ChunkRow, CopyRow, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow,
+    BodyPlace, ChunkRow, CopyRow, MailboxRow, MessageRow, RecordRow, SeekPoint, SeenRow, SieveRow,
     SubscriptionRow,
 };
 pub use state::{Annotation, Header, Intermediate, Repair, State};

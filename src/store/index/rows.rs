@@ -40,6 +40,19 @@ pub struct MessageRow {
     pub size: u64,
 }
 
+/// Where a message is, and what it takes to read it.
+#[derive(Debug, Clone)]
+pub struct BodyPlace {
+    /// Its row.
+    pub row: MessageRow,
+    /// Where its chunk starts in the data file.
+    pub chunk_offset: u64,
+    /// The last seek point before its line.
+    pub point: Option<SeekPoint>,
+    /// Where the seek point behind that is in the data file: how far reading goes, most likely.
+    pub until: Option<u64>,
+}
+
 /// A mailbox as its latest MAILBOX line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
@@ -193,6 +206,22 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
         chunk_id: or_zero(row, 3)?,
         offset: or_zero(row, 4)?,
         size: or_zero(row, 5)?,
+    })
+}
+
+pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<BodyPlace> {
+    let point = match row.get(7)? {
+        Some(offset) => Some(SeekPoint {
+            offset,
+            file_offset: row.get(8)?,
+        }),
+        None => None,
+    };
+    Ok(BodyPlace {
+        row: message(row)?,
+        chunk_offset: row.get(6)?,
+        point,
+        until: row.get(9)?,
     })
 }
 

@@ -116,7 +116,7 @@ impl Source for Memory {
     fn message_count(&self) -> Result<u64, ViewError> {
         Ok(self.bodies.len() as u64)
     }
-    fn message(&self, guid: &Guid) -> Result<Arc<[u8]>, ViewError> {
+    fn message(&self, _id: u32, guid: &Guid) -> Result<Arc<[u8]>, ViewError> {
         match &self.bodies[guid] {
             body if body.starts_with(b"damaged") => Err(ViewError::Damaged {
                 path: self.path.clone(),
