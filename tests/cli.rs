@@ -50,6 +50,8 @@ mod rig;
 mod sample_names;
 #[path = "cli/samples.rs"]
 mod samples;
+#[path = "cli/start.rs"]
+mod start;
 #[path = "cli/terminal.rs"]
 mod terminal;
 #[path = "cli/whole_files.rs"]

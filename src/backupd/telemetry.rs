@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// Where such files are, and what they are called.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Telemetry {
     /// `{configdirectory}/log`.
     pub directory: PathBuf,
@@ -23,6 +23,8 @@ pub struct Telemetry {
     pub by_session_id: bool,
     /// Option `servername`, a part of session ids.
     pub servername: String,
+    /// In which a file says when it began.
+    pub zone: TimeZone,
     /// Sessions written so far.
     pub count: AtomicU64,
 }
@@ -42,12 +44,25 @@ pub(crate) struct Record {
     path: PathBuf,
 }
 
+impl Default for Telemetry {
+    fn default() -> Telemetry {
+        Telemetry {
+            directory: PathBuf::new(),
+            service: String::new(),
+            by_session_id: false,
+            servername: String::new(),
+            zone: TimeZone::UTC,
+            count: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Telemetry {
     /// Begins the file of a session, when `user` is to be recorded.
     fn begin(&self, user: &str) -> Option<Record> {
         let directory = self.directory_of(user).filter(|place| place.is_dir())?;
         let path = directory.join(self.name());
-        match start(&path, user) {
+        match start(&path, user, &self.zone) {
             Ok(file) => Some(Record { file, path }),
             Err(error) => {
                 tracing::warn!("telemetry: {}: {error}", path.display());
@@ -107,11 +122,11 @@ impl Record {
     }
 }
 
-fn start(path: &Path, user: &str) -> io::Result<File> {
+fn start(path: &Path, user: &str, zone: &TimeZone) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600);
     let mut file = options.open(path)?;
-    let now = TimeZone::system().to_datetime(Timestamp::now());
+    let now = zone.to_datetime(Timestamp::now());
     let now = now.strftime("%a %b %e %H:%M:%S %Y");
     write!(file, "---------- {user} {now}\n\n")?;
     Ok(file)

@@ -14,8 +14,8 @@ use cyrusbackup::fs::options::{OptionError, Options, Spec};
 use cyrusbackup::fs::run::{self, Plan, Settings};
 use cyrusbackup::log::{Facility, Syslog};
 use cyrusbackup::select::Clock;
+use cyrusbackup::tools::zone;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use tracing_subscriber::EnvFilter;
 
 /// Exit codes of mount(8).
@@ -117,7 +117,7 @@ fn mount(args: &Args, options: Options) -> Result<()> {
     let foreground = options.foreground;
     let clock = Clock {
         now: Timestamp::now().as_second(),
-        zone: TimeZone::system(),
+        zone: zone::local(),
     };
     let plan = Plan::new(&args.spec, &args.dir, options, settings, clock)?;
     if args.fake {

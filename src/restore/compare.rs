@@ -15,6 +15,15 @@ pub struct Work {
     pub records: Vec<Planned>,
     /// Messages that are there already.
     pub present: usize,
+    /// The identity was to be kept, and the mailbox is there with another one.
+    pub foreign: bool,
+}
+
+impl Work {
+    /// Nothing is left to do in a mailbox that is not quite what was asked for.
+    pub fn is_kept(&self) -> bool {
+        self.foreign && self.records.is_empty()
+    }
 }
 
 /// How messages get into a mailbox.
@@ -57,23 +66,25 @@ pub fn compare(
             },
             records: plan.records.clone(),
             present: 0,
+            foreign: false,
         };
     };
     let (records, present) = match duplicates {
         true => (plan.records.clone(), 0),
         false => without_present(&plan.records, messages),
     };
-    let same = identity.is_some_and(|(uniqueid, uidvalidity)| {
-        existing.uniqueid == uniqueid
-            && existing.keys.get_u32("UIDVALIDITY") == Some(uidvalidity)
-            && existing.keys.get_u64("HIGHESTMODSEQ").unwrap_or(0) <= plan.row.highestmodseq
-    });
+    let is_ours = |identity| existing.is(identity);
+    let older = existing.keys.get_u64("HIGHESTMODSEQ").unwrap_or(0) <= plan.row.highestmodseq;
+    let same = identity.is_some_and(is_ours) && older;
     let exact = same && !duplicates && continues(plan, &records, existing, messages);
     Work {
         mailbox: place,
         way: if exact { Way::Exact } else { Way::Append },
         records,
         present,
+        foreign: plan
+            .identity()
+            .is_some_and(|identity| !existing.is(identity)),
     }
 }
 
@@ -214,6 +225,25 @@ mod tests {
         let messages = there(&[(1, "a")]);
         let work = compare(0, &plan, Some(&existing(9)), &messages, false, false);
         assert_eq!(work.way, Way::Append);
+    }
+
+    #[test]
+    fn who_has_all_with_another_identity_is_kept() {
+        let (plan, none) = (plan(vec![planned(1, "a")]), Messages::default());
+        let mut other = existing(1);
+        other.uniqueid = "id2".to_owned();
+        for (has, messages, kept) in [
+            (Some(&other), &there(&[(1, "a")]), true),
+            // It gets the message: that is said as well, in other words.
+            (Some(&other), &none, false),
+            (Some(&existing(1)), &there(&[(1, "a")]), false),
+            // It went on living.
+            (Some(&existing(2)), &there(&[(1, "a"), (2, "b")]), false),
+            (None, &none, false),
+        ] {
+            let work = compare(0, &plan, has, messages, false, false);
+            assert_eq!(work.is_kept(), kept, "{work:?}");
+        }
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl Todo {
             exists: !matches!(work.way, Way::Create { .. }),
             present: work.present,
             exact: work.way.is_exact(),
+            foreign: work.foreign,
         });
         works.collect()
     }
@@ -145,6 +146,9 @@ impl Run<'_> {
             };
             if mailbox.keep && work.way == Way::Append && !work.records.is_empty() {
                 summary.renumbered.push(mailbox.target.clone());
+            }
+            if work.is_kept() {
+                summary.kept.push(mailbox.target.clone());
             }
             progress.mailbox(&mailbox.target);
             let mut fill = Fill {
@@ -325,12 +329,8 @@ impl Fill<'_, '_> {
 
     /// The target did take our identity; an old one might not.
     fn has_our_identity(&self) -> bool {
-        self.mailbox
-            .identity()
-            .is_some_and(|(uniqueid, uidvalidity)| {
-                self.existing.uniqueid == uniqueid
-                    && self.existing.keys.get_u32("UIDVALIDITY") == Some(uidvalidity)
-            })
+        let identity = self.mailbox.identity();
+        identity.is_some_and(|identity| self.existing.is(identity))
     }
 }
 

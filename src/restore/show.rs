@@ -25,6 +25,8 @@ pub struct Summary {
     pub filled: usize,
     /// Mailboxes that should have kept their UIDs and could not.
     pub renumbered: Vec<String>,
+    /// The same, but nothing was missing in them.
+    pub kept: Vec<String>,
     /// Deleted mailboxes that nobody asked for.
     pub deleted: usize,
     /// What else was set, counted by kind.
@@ -58,6 +60,12 @@ impl Summary {
                 "new UIDs: {name}, since it was there with another identity or went on living"
             )?;
         }
+        for name in &self.kept {
+            writeln!(
+                out,
+                "kept: {name} as it is, since it has all messages, with another identity and UIDs of its own"
+            )?;
+        }
         print_deleted(self.deleted, out)?;
         for (kind, count) in &self.extras {
             writeln!(out, "set: {kind} ({count})")?;
@@ -88,6 +96,10 @@ impl Summary {
                 "renumbered",
                 Json::Array(self.renumbered.iter().map(Json::text).collect()),
             )
+            .with(
+                "kept",
+                Json::Array(self.kept.iter().map(Json::text).collect()),
+            )
             .with("deleted_mailboxes_left_out", Json::int(self.deleted))
             .with("set", extras)
             .with("failed", failures(&self.failed))
@@ -104,6 +116,8 @@ pub struct Compared {
     pub present: usize,
     /// UIDs and the like will be as they were.
     pub exact: bool,
+    /// Its identity is another one than the one to be kept.
+    pub foreign: bool,
 }
 
 /// The plan as text; `compared` has something for each mailbox or is empty.
@@ -132,12 +146,14 @@ pub fn print_plan(
             exists,
             present,
             exact,
+            foreign,
         }) = compared.get(place)
         {
             let is = match (exists, exact) {
                 (false, true) => "new, with its UIDs",
                 (false, false) => "new",
                 (true, true) => "goes on with its UIDs",
+                (true, false) if *foreign => "exists with another identity",
                 (true, false) => "exists",
             };
             write!(out, "; {is}, {present} present")?;
@@ -182,7 +198,8 @@ pub fn plan_json(plan: &Plan, compared: &[Compared], namespace: &Namespace) -> J
         match compared.get(place) {
             Some(compared) => json
                 .with("exists", Json::int(i64::from(compared.exists)))
-                .with("present", Json::int(compared.present)),
+                .with("present", Json::int(compared.present))
+                .with("other_identity", Json::int(i64::from(compared.foreign))),
             None => json,
         }
     });

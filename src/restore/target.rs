@@ -60,6 +60,13 @@ pub struct Messages {
     pub uids: HashMap<u32, Guid>,
 }
 
+impl Existing {
+    /// It has this identity: uniqueid and UIDVALIDITY.
+    pub fn is(&self, (uniqueid, uidvalidity): (&str, u32)) -> bool {
+        self.uniqueid == uniqueid && self.keys.get_u32("UIDVALIDITY") == Some(uidvalidity)
+    }
+}
+
 impl Target {
     /// Asks for the owners of these mailboxes, for the shared ones among them, and for the users in `users`.
     pub fn ask(

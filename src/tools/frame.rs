@@ -6,11 +6,10 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use jiff::tz::TimeZone;
-
 use super::Site;
 use super::render::LocalTime;
 use super::terminal::{Terminal, exit};
+use super::zone;
 use crate::config::{self, Config, identity};
 use crate::select::Clock;
 use crate::store::catalog::Catalog;
@@ -97,17 +96,6 @@ fn clock() -> Clock {
         .unwrap_or_default();
     Clock {
         now: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        zone: zone(),
+        zone: zone::local(),
     }
-}
-
-/// The system's zone is one small file. jiff would look up its name among all zones of the world,
-/// which takes longer than to read a message.
-fn zone() -> TimeZone {
-    let system = std::env::var_os("TZ")
-        .is_none()
-        .then(|| std::fs::read("/etc/localtime").ok())
-        .flatten()
-        .and_then(|bytes| TimeZone::tzif("Local", &bytes).ok());
-    system.unwrap_or_else(TimeZone::system)
 }

@@ -11,6 +11,7 @@ pub mod render;
 pub mod target;
 pub mod terminal;
 mod verification;
+pub mod zone;
 
 use std::io;
 

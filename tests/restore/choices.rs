@@ -289,6 +289,18 @@ fn who_is_there_with_another_identity_gets_new_uids_and_it_is_said() {
     let server = format!("127.0.0.1:{}", target.sync_port());
     let said = world.restored(&format!("-U -X {server} anne user/anne"));
     assert!(said.contains("new UIDs: user.anne, "), "{said}");
+    // The second time nothing is missing; it is still not what was asked for.
+    let again = world.restored(&format!("-U -X {server} anne user/anne"));
+    assert!(
+        again.contains("kept: user.anne as it is, since "),
+        "{again}"
+    );
+    assert!(!again.contains("new UIDs"), "{again}");
+    let plan = world.restored(&format!("-n --compare -U -X {server} anne user/anne"));
+    assert!(plan.contains("; exists with another identity, "), "{plan}");
+    // Without -U nobody asked for the identity.
+    let again = world.restored(&format!("-X {server} anne user/anne"));
+    assert!(!again.contains("kept:"), "{again}");
     assert_eq!(target.imap("anne").messages("INBOX")[0].uid, 1);
     assert_eq!(
         content(&mut target.imap("anne"), "INBOX"),

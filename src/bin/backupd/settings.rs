@@ -14,6 +14,7 @@ use cyrusbackup::backupd::telemetry::Telemetry;
 use cyrusbackup::backupd::tls::TlsServer;
 use cyrusbackup::config::Config;
 use cyrusbackup::store::Placement;
+use cyrusbackup::tools::zone;
 use cyrusbackup::types::VirtDomains;
 
 /// A MAILBOX line of five million records.
@@ -69,6 +70,7 @@ pub fn settings(
             service: service.to_owned(),
             by_session_id: config.telemetry_bysessionid,
             servername: config.servername.clone(),
+            zone: zone::local(),
             ..Telemetry::default()
         },
         services: services(config, placement),
