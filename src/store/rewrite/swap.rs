@@ -49,6 +49,7 @@ fn forget_seek(path: &Path) -> Result<()> {
 /// exclusive lock.
 pub(in crate::store) fn settle(data: &DataFile) -> Result<()> {
     let path = data.path();
+    forget_empty_journal(path);
     let new_index = layout::new_index(path);
     if !new_index.exists() && !layout::new_data(path).exists() {
         return Ok(());
@@ -58,6 +59,16 @@ pub(in crate::store) fn settle(data: &DataFile) -> Result<()> {
         rename(&new_index, &layout::index(path))?;
     }
     clear(path)
+}
+
+/// SQLite takes a journal in which nothing stands yet for none, and leaves it where it is until the next write. Who
+/// holds the data file's lock is the only one who may be writing.
+fn forget_empty_journal(path: &Path) {
+    let journal = layout::index_journal(path);
+    if fs::metadata(&journal).is_ok_and(|meta| meta.len() == 0) {
+        // It does no harm where it cannot be removed.
+        let _ = fs::remove_file(&journal);
+    }
 }
 
 /// Where the index of an open data file is.
