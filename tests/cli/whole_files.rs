@@ -419,7 +419,7 @@ fn o_10_8_no_command_loops_on_damage() {
 fn compact_does_not_cover_damage_up() {
     let Some(place) = Place::new() else { return };
     place.configure("backup_retention: 1s\n");
-    for name in ["craft-corr", "craft-trunc"] {
+    for name in ["craft-corr", "craft-trunc", "craft-badguid"] {
         place.mkdir("d");
         place.copy(&format!("b/{name}"), "d/x");
         let before = fs::read(place.path("d/x")).unwrap();

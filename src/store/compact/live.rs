@@ -129,6 +129,8 @@ struct Reading<'a> {
     wanted: HashSet<Guid>,
     /// First true copy of every body.
     bodies: HashMap<Guid, (u64, u32)>,
+    /// First copies that are not what their GUIDs say.
+    spoilt: HashMap<Guid, (u64, u32)>,
     item: u32,
     body: Option<(FileRef, u64, GuidHasher)>,
     /// True bodies of the line that passes by.
@@ -148,6 +150,7 @@ impl<'a> Reading<'a> {
             touched: HashSet::new(),
             wanted: HashSet::new(),
             bodies: HashMap::new(),
+            spoilt: HashMap::new(),
             item: 0,
             body: None,
             come: Vec::new(),
@@ -239,6 +242,7 @@ impl<'a> Reading<'a> {
             state,
             mut wanted,
             mut bodies,
+            spoilt,
             since,
             touched,
             last,
@@ -297,6 +301,10 @@ impl<'a> Reading<'a> {
             live.lines
                 .insert(script.chunk_id.cast_unsigned(), Verdict::Keep);
         }
+        // One that is wanted and only there spoilt is damage, which is not to go without a word.
+        for (guid, at) in spoilt {
+            bodies.entry(guid).or_insert(at);
+        }
         bodies.retain(|guid, _| wanted.contains(guid));
         live.bodies = bodies;
         Ok(live)
@@ -330,10 +338,12 @@ impl Visitor for Reading<'_> {
             self.body = Some((file, left, hasher));
             return;
         }
+        let at = (self.number, self.item);
         if hasher.finish() == file.guid {
-            let at = (self.number, self.item);
             self.bodies.entry(file.guid).or_insert(at);
             self.come.push(file);
+        } else {
+            self.spoilt.entry(file.guid).or_insert(at);
         }
         self.item += 1;
     }
