@@ -60,6 +60,8 @@ impl Recording {
     /// Says it to a server; how long that took, login not included.
     pub fn replay(&self, port: u16) -> Result<Duration> {
         let mut connection = Csync::login(port);
+        // Storing a whole mailbox takes minutes where it is a hundred thousand messages.
+        connection.patience(Duration::from_secs(1200));
         let started = Instant::now();
         for command in &self.commands {
             connection.send(command)?;

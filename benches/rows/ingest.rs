@@ -14,35 +14,41 @@ use crate::recording::Recording;
 use crate::report::{Figure, Row, size};
 use crate::rig::{BackupServer, Engine};
 
+/// What DESIGN wants of one connection.
+const WANTED: Option<f64> = Some(0.35);
+
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    let mut row = |streams: Vec<Recording>, what: &str, wanted| -> Result<()> {
-        let octets: u64 = streams.iter().map(Recording::octets).sum();
-        let work = format!("ingest {}, {what}", size(octets as f64));
-        let side = |engine| {
-            let streams = &streams;
-            move || ingest(bench, engine, streams)
-        };
-        let samples = in_turn(bench.patience, side(Engine::Ours), side(Engine::C))?;
-        // Each message is hashed as a GUID, and as a part of the chunk.
-        let needs = Needs {
-            deflated: octets,
-            hashed: 2 * octets,
-            ..Needs::default()
-        };
-        let row = Row::new(work, "C backupd", wanted, samples).wanting(Figure::Disk, Some(1.0));
-        rows.push(row.beside_limit(&bench.limits, needs));
-        Ok(())
-    };
-    let wanted = Some(0.35);
-    let messages = bench.pick(1_500, 16_000);
-    row(record(1, messages)?, "one connection", wanted)?;
-    let messages = bench.pick(200, 2_000);
-    row(record(8, messages)?, "8 connections", None)?;
-    if bench.pick(false, true) {
-        row(record(1, 100_000)?, "a user of 100,000 messages", wanted)?;
+    let one = record(1, bench.pick(1_500, 16_000))?;
+    let eight = record(8, bench.pick(200, 2_000))?;
+    Ok(vec![
+        row(bench, &one, "one connection", WANTED)?,
+        row(bench, &eight, "8 connections", None)?,
+    ])
+}
+
+/// The largest user, in a full run.
+pub fn large(bench: &Bench) -> Result<Vec<Row>> {
+    if bench.pick(true, false) {
+        return Ok(Vec::new());
     }
-    Ok(rows)
+    let user = record(1, 100_000)?;
+    let row = row(bench, &user, "a user of 100,000 messages", WANTED)?;
+    Ok(vec![row])
+}
+
+fn row(bench: &Bench, streams: &[Recording], what: &str, wanted: Option<f64>) -> Result<Row> {
+    let octets: u64 = streams.iter().map(Recording::octets).sum();
+    let work = format!("ingest {}, {what}", size(octets as f64));
+    let side = |engine| move || ingest(bench, engine, streams);
+    let samples = in_turn(bench.patience, side(Engine::Ours), side(Engine::C))?;
+    // Each message is hashed as a GUID, and as a part of the chunk.
+    let needs = Needs {
+        deflated: octets,
+        hashed: 2 * octets,
+        ..Needs::default()
+    };
+    let row = Row::new(work, "C backupd", wanted, samples).wanting(Figure::Disk, Some(1.0));
+    Ok(row.beside_limit(&bench.limits, needs))
 }
 
 fn record(users: usize, messages: usize) -> Result<Vec<Recording>> {

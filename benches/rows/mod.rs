@@ -19,8 +19,9 @@ use crate::report::Row;
 pub type Group = fn(&Bench) -> Result<Vec<Row>>;
 
 /// By name, in the order of the table.
-pub const GROUPS: [(&str, Group); 9] = [
+pub const GROUPS: [(&str, Group); 10] = [
     ("ingest", ingest::rows),
+    ("large", ingest::large),
     ("session", session::rows),
     ("tools", tools::rows),
     ("restore", restore::rows),
