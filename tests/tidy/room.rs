@@ -128,10 +128,8 @@ fn read(file: &Path, directory: &Path, name: &[String], modules: &mut BTreeMap<N
         let child = [name, &three[1..2]].concat();
         let below = directory.join(&three[1]);
         let file = [below.with_extension("rs"), below.join("mod.rs")];
-        let file = file
-            .iter()
-            .find(|file| file.exists())
-            .expect("the file of a module");
+        let found = file.iter().find(|file| file.exists());
+        let file = found.unwrap_or_else(|| panic!("no file of the module {child:?}"));
         read(file, &below, &child, modules);
     }
     let module = Module {
