@@ -6,10 +6,13 @@
     reason = "a bench fails by panicking"
 )]
 
+#[path = "../tests/cli/octets.rs"]
+mod octets;
+
 use std::path::PathBuf;
 
 use cyrusbackup::csync::command::parse_apply;
-use cyrusbackup::csync::dlist::{FileRef, Literal, Parser};
+use cyrusbackup::csync::dlist::{Literal, Parser};
 use cyrusbackup::csync::fragment::{Fragment, Fragmenter, Limits};
 use cyrusbackup::select::Clock;
 use cyrusbackup::store::{Appender, Backup, Body, Lock};
@@ -21,6 +24,7 @@ use cyrusbackup::view::ops::{Ops, Root};
 use cyrusbackup::view::tree::{Shape, Tree, TreeConfig};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
+use octets::Octets;
 
 fn main() {
     divan::main();
@@ -198,20 +202,4 @@ fn append(path: &std::path::Path, line: &[u8], bodies: &[Octets]) {
         .unwrap();
     appender.commit().unwrap();
     appender.finish().unwrap();
-}
-
-struct Octets(Vec<u8>);
-
-impl Body for Octets {
-    fn file(&self) -> FileRef {
-        FileRef {
-            partition: b"default".to_vec(),
-            guid: Guid::of(&self.0),
-            size: self.0.len() as u64,
-        }
-    }
-
-    fn copy_to(&self, to: &mut dyn std::io::Write) -> std::io::Result<()> {
-        to.write_all(&self.0)
-    }
 }

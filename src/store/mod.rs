@@ -2,7 +2,8 @@
 //!
 //! The data file is the truth, the index a cache of it. Writers ([`Appender`]) go data → sync →
 //! index; readers ([`Backup`]) check every message against its GUID. The store is synchronous and
-//! asks no clock: times come in as arguments.
+//! asks no clock: times come in as arguments. (Recovery that must write a file anew names the old one after
+//! the time that it is.)
 //!
 //! # Who keeps whom out
 //! All locks are fcntl locks on the whole data file, as C takes them, ours as OFD locks.

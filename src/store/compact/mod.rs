@@ -122,9 +122,7 @@ pub fn compact(
     let dropped = plan.members.iter().any(|member| member.dropped > 0);
     let terms = WriteTerms {
         // Somebody may know how to read more of it.
-        keep_previous: how
-            .keep_previous
-            .or(damaged.then(|| jiff::Timestamp::now().as_second())),
+        keep_previous: (how.keep_previous || damaged).then_some(how.now),
         horizon: how.horizon.filter(|_| dropped),
     };
     let written = rewrite.write(&live, &plan.members, &plan.chunks, &terms, &mut |at| {

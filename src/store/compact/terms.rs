@@ -15,6 +15,8 @@ pub struct Compact {
     pub sizes: Sizes,
     /// Chunks that make it worth the work.
     pub threshold: u64,
-    /// The old files stay as `X.<epoch>`.
-    pub keep_previous: Option<i64>,
+    /// The old files stay as `X.<now>`; those of a damaged backup stay anyway.
+    pub keep_previous: bool,
+    /// The time, unix seconds.
+    pub now: i64,
 }

@@ -29,7 +29,8 @@ pub(super) fn one(
             max: config.backup_compact_maxsize.saturating_mul(1024),
         },
         threshold: config.backup_compact_work_threshold,
-        keep_previous: config.backup_keep_previous.then_some(site.clock.now),
+        keep_previous: config.backup_keep_previous,
+        now: site.clock.now,
     };
     let bar = status::progress("compact", target);
     let mut printed = Ok(());
