@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::{
-    Mount, Site, can_mount, fixture, is_mounted, mount_device, output, run, wait,
+    Mount, Site, can_mount, fixture, is_mounted, mount_device, output, run, umount, wait,
     wait_for_mount_table,
 };
 
@@ -255,7 +255,7 @@ fn in_the_foreground_the_command_stays() {
     wait_for_mount_table(|| is_mounted(mount.path()));
     assert_eq!(mount.list("mailboxes"), ["INBOX", "Sub"]);
     assert_eq!(child.try_wait().unwrap(), None);
-    crate::support::sh(Command::new("umount").arg(mount.path()));
+    umount(mount.path());
     let mut ended = None;
     let has_ended = || {
         ended = child.try_wait().unwrap();

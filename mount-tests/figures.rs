@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cyrusbackup::store::member::MemberWriter;
 use cyrusbackup::types::Guid;
 
-use crate::support::{Scratch, can_mount, sh};
+use crate::support::{Scratch, can_mount, sh, umount};
 
 const C_TOOL: &str = "/usr/lib/cyrus/bin/cyr_backup";
 
@@ -245,7 +245,7 @@ fn mounted(name: &str, options: &str, corpus: &Corpus, place: &Path) {
     let mut mounted = false;
     let mut remount = || {
         if mounted {
-            sh(Command::new("umount").arg(place));
+            umount(place);
         }
         mounted = true;
         sh(Command::new(binary())
@@ -254,7 +254,7 @@ fn mounted(name: &str, options: &str, corpus: &Corpus, place: &Path) {
             .args(["-o", options]));
     };
     line(name, place, corpus.uids, &mut remount);
-    sh(Command::new("umount").arg(place));
+    umount(place);
 }
 
 /// The same messages as C's compact leaves them: one chunk, one line, no flush in it, and no table of ours in
@@ -277,7 +277,7 @@ fn compacted_by_c(corpus: &Corpus, dir: &Path, place: &Path) {
             p50.as_secs_f64() * 1e3,
             p99.as_secs_f64() * 1e3
         );
-        sh(Command::new("umount").arg(place));
+        umount(place);
     }
     let size = |name: &str| dir.join(name).metadata().map_or(0, |meta| meta.len() >> 20);
     println!(

@@ -1,22 +1,11 @@
 //! `lock=hold`: while a backup is mounted nobody writes to it.
 
-use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Command;
 
-use nix::fcntl::{FcntlArg, fcntl};
-
-use crate::support::{Mount, Scratch, can_mount, fixture, has, message, output, run, wait};
-
-/// Asks for C's lock (POSIX, exclusive, whole file) from this process, which is not the daemon.
-fn can_write(data: &Path) -> bool {
-    let file = File::options().read(true).write(true).open(data).unwrap();
-    // SAFETY: plain old data, and all zeros is a legal value.
-    let mut wanted: libc::flock = unsafe { std::mem::zeroed() };
-    wanted.l_type = libc::F_WRLCK as i16;
-    fcntl(&file, FcntlArg::F_SETLK(&wanted)).is_ok()
-}
+use crate::support::{
+    Mount, Scratch, can_mount, fixture, has, is_free, message, output, run, umount, wait_until_free,
+};
 
 #[test]
 fn the_lock_is_held_from_mount_to_unmount() {
@@ -24,13 +13,13 @@ fn the_lock_is_held_from_mount_to_unmount() {
         return;
     }
     let carol = fixture("carol");
-    assert!(can_write(carol.path()));
+    wait_until_free(carol.path());
     let mount = Mount::new(&carol.spec(), "lock=hold");
-    assert!(!can_write(carol.path()));
+    assert!(!is_free(carol.path()));
     // Readers may come along.
     carol.open();
     mount.unmount();
-    assert!(can_write(carol.path()));
+    wait_until_free(carol.path());
 }
 
 #[test]
@@ -42,7 +31,7 @@ fn without_lock_the_backup_grows_and_the_view_stays() {
     scratch.append("user.anne", &[message(1, 5000)], 1);
     let data = std::fs::read(scratch.path()).unwrap();
     let mount = Mount::new(&scratch.spec(), "lock=none");
-    assert!(can_write(scratch.path()));
+    wait_until_free(scratch.path());
     scratch.append("user.anne.New", &[message(2, 5000)], 1);
     assert!(std::fs::read(scratch.path()).unwrap().len() > data.len());
     assert_eq!(mount.list("mailboxes"), ["INBOX"]);
@@ -145,19 +134,19 @@ fn a_killed_daemon_leaves_a_dead_mount_and_no_lock() {
     let mount = Mount::new(&carol.spec(), "ro");
     let daemon = nix::unistd::Pid::from_raw(mount.daemon());
     nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGKILL).unwrap();
-    wait(|| can_write(carol.path()), "the lock to go");
+    wait_until_free(carol.path());
     // Not an empty directory: rsync --delete would empty the copy.
     let dead = std::fs::read_dir(mount.path()).unwrap_err();
     assert_eq!(dead.raw_os_error(), Some(libc::ENOTCONN));
 
     // umount takes the corpse away, and so does the next mount.
-    crate::support::sh(Command::new("umount").arg(mount.path()));
+    umount(mount.path());
     assert_eq!(std::fs::read_dir(mount.path()).unwrap().count(), 0);
     let again = run(&[&carol.spec(), mount.path().to_str().unwrap()]);
     assert!(again.status.success());
     let daemon = nix::unistd::Pid::from_raw(mount.daemon());
     nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGKILL).unwrap();
-    wait(|| can_write(carol.path()), "the lock to go");
+    wait_until_free(carol.path());
     let again = run(&[&carol.spec(), mount.path().to_str().unwrap()]);
     assert!(
         again.status.success(),

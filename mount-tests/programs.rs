@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{LOG_TIME, Mount, Scratch, can_mount, has, message, sh};
+use crate::support::{LOG_TIME, Mount, Scratch, can_mount, has, message, sh, umount};
 use crate::tree::mailbox;
 
 /// Mail in several folders, some of it expunged, some in two of them.
@@ -58,7 +58,7 @@ fn tar_dumps_only_what_is_new() {
             .arg("-C")
             .arg(place.path())
             .arg("."));
-        sh(Command::new("umount").arg(place.path()));
+        umount(place.path());
         let listed = sh(Command::new("tar").arg("-tf").arg(&archive));
         let files = listed.lines().filter(|line| !line.ends_with('/'));
         files.map(str::to_owned).collect::<Vec<_>>()
@@ -120,7 +120,7 @@ fn increments_of_an_unlocked_view_need_an_overlap() {
             .arg("-C")
             .arg(place.path())
             .arg("."));
-        sh(Command::new("umount").arg(place.path()));
+        umount(place.path());
         sh(Command::new("tar").arg("-tf").arg(&archive)).contains("/1.eml")
     };
     mount();
@@ -220,7 +220,7 @@ fn restic_adds_nothing_the_second_time() {
     let backup = || {
         mount_at(&scratch, place.path());
         let said = restic(&["backup", "--ignore-ctime", place.path().to_str().unwrap()]);
-        sh(Command::new("umount").arg(place.path()));
+        umount(place.path());
         let summary = said.lines().last().unwrap();
         serde_json::from_str::<serde_json::Value>(summary).unwrap()
     };

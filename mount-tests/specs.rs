@@ -6,7 +6,9 @@ use std::process::Command;
 
 use cyrusbackup::store::{Backup, Lock};
 
-use crate::support::{Mount, Scratch, Site, can_mount, files, fixture, message, run, sh};
+use crate::support::{
+    Mount, Scratch, Site, can_mount, files, fixture, message, run, sh, wait_until_free,
+};
 
 fn anne() -> Scratch {
     let scratch = Scratch::empty("anne_AAAAAA");
@@ -88,6 +90,7 @@ fn users_are_opened_only_when_entered() {
     assert_eq!(busy.unwrap_err().raw_os_error(), Some(libc::EBUSY));
     assert_eq!(mount.list("carol/mailboxes"), ["INBOX", "Sub"]);
     drop(writer);
+    wait_until_free(&data);
     // And entered when it is free.
     assert_eq!(mount.list("anne/mailboxes"), ["INBOX"]);
     let after = mount.join("anne").metadata().unwrap();

@@ -8,6 +8,8 @@ use cyrusbackup::csync::dlist::FileRef;
 use cyrusbackup::store::{Appender, Backup, Body, Lock};
 use cyrusbackup::types::Guid;
 
+use super::wait_until_free;
+
 /// When the lines of scratch backups were written.
 pub const LOG_TIME: i64 = 1_700_000_000;
 
@@ -75,7 +77,7 @@ impl Scratch {
     /// Appends the bodies of a mailbox, `bodies_per_line` in a line, and then the mailbox with UIDs
     /// from 1.
     pub fn append(&self, mailbox: &str, bodies: &[Vec<u8>], bodies_per_line: usize) {
-        let mut appender = Appender::open(&self.path, false).unwrap();
+        let mut appender = Appender::open(&self.path, true).unwrap();
         for line in bodies.chunks(bodies_per_line) {
             let octets: Vec<_> = line.iter().map(|body| Octets(body)).collect();
             let line: Vec<_> = octets.iter().map(|body| body as &dyn Body).collect();
@@ -88,6 +90,7 @@ impl Scratch {
             .unwrap();
         appender.commit().unwrap();
         appender.finish().unwrap();
+        wait_until_free(&self.path);
     }
 
     /// Appends lines, each at its time; bodies first.
@@ -104,17 +107,19 @@ impl Scratch {
         }
         appender.commit().unwrap();
         appender.finish().unwrap();
+        wait_until_free(&self.path);
     }
 
     /// Appends a mailbox with messages whose bodies never come.
     pub fn append_without_bodies(&self, mailbox: &str, guids: &[Guid]) {
-        let mut appender = Appender::open(&self.path, false).unwrap();
+        let mut appender = Appender::open(&self.path, true).unwrap();
         let text = mailbox_line(mailbox, guids);
         appender
             .append(&parse_apply(&text).unwrap(), LOG_TIME)
             .unwrap();
         appender.commit().unwrap();
         appender.finish().unwrap();
+        wait_until_free(&self.path);
     }
 
     pub fn path(&self) -> &Path {

@@ -1,6 +1,8 @@
 //! What all mount tests need: mounts that go away with the test, and backups to mount.
 
 mod backup;
+#[path = "../../tests/rig/free.rs"]
+mod free;
 mod mount;
 #[path = "../../tests/rig/patience.rs"]
 mod patience;
@@ -10,7 +12,10 @@ mod site;
 mod terminal;
 
 pub use backup::{LOG_TIME, Scratch, fixture, internaldate, message};
-pub use mount::{Mount, can_mount, is_mounted, mount_device, run, wait, wait_for_mount_table};
+pub use free::{is_free, wait_until_free};
+pub use mount::{
+    Mount, can_mount, is_mounted, mount_device, run, umount, wait, wait_for_mount_table,
+};
 
 use patience::patience;
 pub use process::{output, sh};

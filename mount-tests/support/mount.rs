@@ -122,7 +122,7 @@ impl Mount {
     /// Unmounts like an administrator, and waits until the daemon has ended.
     pub fn unmount(self) {
         let daemon = self.daemon();
-        super::sh(Command::new("umount").arg(self.path()));
+        umount(self.path());
         wait(
             || !Path::new(&format!("/proc/{daemon}")).exists(),
             "the daemon to end",
@@ -146,6 +146,19 @@ impl Drop for Mount {
             }
         }
     }
+}
+
+/// `umount`, which must succeed. A child that another test is just forking shares our descriptors until
+/// its exec, and so a file of the mount that we had open: then it is busy for a moment.
+pub fn umount(place: &Path) {
+    let mut said = String::new();
+    let done = || {
+        let run = super::output(Command::new("umount").arg(place));
+        said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(run.status.success() || said.contains("busy"), "{said}");
+        run.status.success()
+    };
+    wait(done, "a mount that is not busy");
 }
 
 /// The line of the mount table for a place, the topmost if there are several.

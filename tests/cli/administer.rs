@@ -10,6 +10,7 @@ use cyrusbackup::store::{Appender, Backup, Lock, StoreError};
 use cyrusbackup::types::BackupKey;
 
 use super::place::Place;
+use super::rig::wait_until_free;
 
 const CAROL_0: &str = "42c32deeb045bff18d94bd170d8ca63d6055852e";
 
@@ -127,6 +128,7 @@ fn a_backup_moves_with_all_that_belongs_to_it() {
         "move carol: locked",
     );
     drop(lock);
+    wait_until_free(&path(&place, "carol", "two"));
     fs::remove_file(path(&place, "bethany", "two")).unwrap();
     refused(&place, "ctl_backups move bethany one", 75, "does not exist");
     // That is no wrong command line.
@@ -212,6 +214,7 @@ fn a_move_loses_nothing_that_is_written_meanwhile() {
     assert_eq!(written.count() as i64, lines);
     assert!(moves > 1, "only {moves} moves");
     drop(backup);
+    wait_until_free(&path);
     c_verifies(&place, "carol");
     assert_eq!(
         files(&place, "one/c").len() + files(&place, "two/c").len(),
@@ -387,6 +390,7 @@ fn everything_of_a_user_is_renamed() {
     }
     appender.commit().unwrap();
     appender.finish().unwrap();
+    wait_until_free(&data);
     for suffix in ["", ".index"] {
         let name = format!("one/e/eva_AAAAAA{suffix}");
         let bytes = fs::read(place.path(&name)).unwrap();
@@ -488,6 +492,7 @@ fn hold_delete_and_what_they_say_to_each_other() {
     let reader = Backup::open(&carol, Lock::Shared { wait: true }).unwrap();
     ok(&place, "ctl_backups hold --reason case\u{a0}17 carol");
     drop(reader);
+    wait_until_free(&carol);
     for how in ["--now carol", "carol"] {
         let words = "on hold: case\u{a0}17; release it with `ctl_backups unhold`";
         refused(&place, &format!("ctl_backups delete {how}"), 75, words);

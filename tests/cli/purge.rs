@@ -9,6 +9,7 @@ use cyrusbackup::store::{Backup, Lock};
 
 use super::administer::{key, two_partitions};
 use super::place::Place;
+use super::rig::wait_until_free;
 
 const CAROL_0: &str = "42c32deeb045bff18d94bd170d8ca63d6055852e";
 const DATA: &str = "one/c/carol_AAAAAA";
@@ -165,6 +166,7 @@ fn purge_refuses_what_it_should() {
     let reader = Backup::open(&path, Lock::Shared { wait: true }).unwrap();
     refused(&format!("carol --guid {CAROL_0}"), 75, "locked");
     drop(reader);
+    wait_until_free(&path);
     // Nothing that was refused has changed a byte.
     assert_eq!(fs::read(place.path(DATA)).unwrap(), raw);
     let nothing = receipt(&place, "--guid 0000000000000000000000000000000000000001");
