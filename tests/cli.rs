@@ -40,6 +40,8 @@ mod place;
 mod power_cut;
 #[path = "cli/purge.rs"]
 mod purge;
+#[path = "cli/purge_damaged.rs"]
+mod purge_damaged;
 #[path = "cli/reconstruct.rs"]
 mod reconstruct;
 #[path = "cli/restore.rs"]

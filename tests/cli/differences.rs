@@ -19,6 +19,7 @@ fn documented_and_tested() {
         "cyr_backup.rs",
         "damage.rs",
         "find.rs",
+        "purge_damaged.rs",
         "reconstruct.rs",
         "sample_names.rs",
         "samples.rs",

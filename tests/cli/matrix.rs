@@ -11,7 +11,7 @@ use super::place::Place;
 use super::rig::our_binary;
 
 /// Everything that reads or writes a backup; `ctl` and `cyr` stand for the tools with their configuration.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "ctl list -A",
     "ctl stat carol",
     "ctl verify carol",
@@ -21,6 +21,8 @@ const COMMANDS: [&str; 16] = [
     "ctl -F compact carol",
     "ctl reindex --dry-run carol",
     "ctl reindex carol",
+    "ctl purge carol --guid 42c32deeb045bff18d94bd170d8ca63d6055852e",
+    "ctl purge -F carol --subject carol",
     "ctl hold carol",
     "cyr carol list all",
     "cyr carol json mailboxes",

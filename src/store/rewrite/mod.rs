@@ -25,6 +25,7 @@
 
 mod arrange;
 mod lines;
+mod measure;
 mod output;
 mod selection;
 pub(super) mod swap;
@@ -34,6 +35,7 @@ use std::path::Path;
 
 pub use arrange::{Chunk, Measured, Part, Sizes, arrange};
 use lines::{Rewriter, Sink};
+pub(super) use measure::{measure, read};
 use output::Output;
 pub use selection::{Line, Selection, Verdict};
 
@@ -108,13 +110,7 @@ impl Rewrite {
         visitor: &mut dyn Visitor,
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
-        let mut resync = Resync::new(self.data.file(), self.length);
-        let mut at = 0;
-        while at < self.length {
-            let read = salvage::read(&mut resync, at, visitor, progress);
-            at = self.data.io(read)?.next;
-        }
-        Ok(())
+        read(&self.source(), visitor, progress)
     }
 
     /// What the selection leaves of each chunk. `progress` is told offsets in the data file.
@@ -123,46 +119,16 @@ impl Rewrite {
         selection: &dyn Selection,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Vec<Measured>> {
-        let mut resync = Resync::new(self.data.file(), self.length);
-        let mut members = Vec::new();
-        let (mut at, mut number) = (0, 0);
-        while at < self.length {
-            let (mut measured, odd, next) =
-                self.measure_one(&mut resync, selection, Measured::new(at, number), progress)?;
-            if odd && measured.damaged {
-                let mut again = Measured::new(at, number);
-                again.drop_odd = true;
-                (measured, ..) = self.measure_one(&mut resync, selection, again, progress)?;
-            }
-            (at, number) = (measured.end, next);
-            members.push(measured);
-        }
-        Ok(members)
+        measure(&self.source(), selection, progress)
     }
 
-    /// Also tells whether the chunk has lines that nobody understands, and the next line's number.
-    fn measure_one(
-        &self,
-        resync: &mut Resync<'_>,
-        selection: &dyn Selection,
-        mut measured: Measured,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<(Measured, bool, u64)> {
-        let mut lines = Vec::new();
-        let sink = Sink::Count(&mut lines);
-        let mut rewriter = Rewriter::new(selection, sink, measured.first_line);
-        rewriter.drop_odd = measured.drop_odd;
-        let read = salvage::read(resync, measured.start, &mut rewriter, progress);
-        let member = self.data.io(read)?;
-        let (odd, next) = (rewriter.odd, rewriter.number);
-        measured.horizon = rewriter.horizon;
-        measured.dropped = rewriter.dropped;
-        measured.damaged = member.damaged || !rewriter.bad.is_empty();
-        measured.changed = rewriter.changed || measured.damaged;
-        measured.bad = rewriter.bad;
-        measured.lines = lines;
-        (measured.end, measured.length) = (member.next, member.length);
-        Ok((measured, odd, next))
+    /// The data file as it is.
+    pub(super) fn source(&self) -> Source<'_> {
+        Source {
+            file: self.data.file(),
+            path: self.data.path(),
+            length: self.length,
+        }
     }
 
     /// Writes the chunks anew and puts the result in place. `progress` is told octets of twice the file: it is

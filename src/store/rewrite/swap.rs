@@ -37,7 +37,7 @@ pub(in crate::store) fn swap(old: &DataFile, new: DataFile, previous: Option<i64
 }
 
 /// Removes `X.seek`: it is of the old file, and has octets of messages in it.
-fn forget_seek(path: &Path) -> Result<()> {
+pub(in crate::store) fn forget_seek(path: &Path) -> Result<()> {
     let seek = layout::seek(path);
     match fs::remove_file(&seek) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io(&seek)(e)),

@@ -50,6 +50,7 @@ pub(super) enum Command {
     /// What the options select is gone afterwards, wherever in the backup it was: octets, records in
     /// every mailbox, earlier versions of the files. Prints a receipt in JSON. A message that is
     /// still on the mail server comes back with the next replication: delete it there first.
+    /// A damaged backup is refused unless -F is given.
     Purge(Box<Purge>),
     /// Keep everything in these backups: compact, delete and purge refuse
     Hold(Hold),
@@ -110,6 +111,9 @@ pub(super) struct Purge {
     /// Only say what would be taken out
     #[arg(short = 'n', long)]
     pub(super) dry_run: bool,
+    /// What cannot be read goes too, and earlier versions of the files even when nothing is found
+    #[arg(short = 'F', long)]
+    pub(super) force: bool,
     #[command(flatten)]
     pub(super) select: SelectArgs,
 }

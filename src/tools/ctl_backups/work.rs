@@ -70,6 +70,8 @@ impl Work<'_> {
                 return Ok(false);
             }
             Err(StoreError::Locked { .. }) => "locked".to_owned(),
+            // That names chunk and offset, in the words of compact.
+            Err(error @ StoreError::Damaged { .. }) => format!("failed ({error})"),
             Err(error) => format!("failed ({})", error.detail()),
         };
         match self.line.json {
