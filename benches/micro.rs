@@ -168,8 +168,7 @@ fn readdir(bencher: Bencher, messages: usize) {
         now: 1_700_000_000,
         zone: jiff::tz::TimeZone::UTC,
     };
-    let opener = Box::new(move |path: &std::path::Path, at| open::open(path, how, Some(at)));
-    let ops = Ops::new(Root::Sole(tree.into()), Moments::new(clock, opener));
+    let ops = Ops::new(Root::Sole(tree.into()), Moments::new(clock));
     let folder = ["mailboxes", "INBOX"]
         .iter()
         .fold(ROOT, |at, name| ops.lookup(at, name).unwrap().ino);

@@ -2,10 +2,13 @@
 
 use std::process::Command;
 
+use cyrusbackup::store::compact::{Compact, compact};
 use cyrusbackup::types::Guid;
 
 use crate::metadata::xattr;
-use crate::support::{LOG_TIME, Mount, Scratch, Site, can_mount, files, message, run};
+use crate::support::{
+    LOG_TIME, Mount, Scratch, Site, can_mount, files, message, run, wait_until_free,
+};
 use crate::tree::mailbox;
 
 const DAY: i64 = 86_400;
@@ -158,4 +161,51 @@ fn a_past_moment_can_be_copied() {
     crate::support::sh(Command::new("cp").arg("-a").arg(&moment).arg(&copy));
     assert_eq!(mails(&copy), expected(2));
     crate::support::sh(Command::new("chmod").args(["-R", "u+w"]).arg(&copy));
+}
+
+/// Without a lock the view is of the open file, and so is its past: what others do with the file of that name is no
+/// matter. Each moment is asked for only after that.
+#[test]
+fn a_past_moment_is_of_the_bytes_that_are_open() {
+    if !can_mount() {
+        return;
+    }
+    let gone_since = |do_it: &dyn Fn(&Scratch)| {
+        let scratch = anne();
+        let mount = Mount::new(&scratch.spec(), "lock=none");
+        wait_until_free(scratch.path());
+        do_it(&scratch);
+        for (day, name) in [(0, "@2023-11-15"), (2, "@2023-11-17"), (1, "@2023-11-16")] {
+            let moment = format!("{name}T12:00:00Z");
+            assert_eq!(mails(&mount.join(&moment)), expected(day), "{name}");
+            let one = mount.join(&moment).join("mailboxes/INBOX/1.eml");
+            assert!(std::fs::read(&one).unwrap() == message(1, 500), "{name}");
+        }
+        let error = std::fs::metadata(mount.join("@2023-11-14T22:13:19Z")).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENODATA));
+    };
+    gone_since(&|scratch| {
+        let elsewhere = scratch.dir().join("elsewhere");
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::fs::rename(scratch.path(), elsewhere.join("anne_AAAAAA")).unwrap();
+        std::fs::rename(scratch.index(), elsewhere.join("anne_AAAAAA.index")).unwrap();
+    });
+    gone_since(&|scratch| {
+        std::fs::remove_file(scratch.path()).unwrap();
+        std::fs::remove_file(scratch.index()).unwrap();
+    });
+    gone_since(&|scratch| {
+        let how = Compact {
+            force: true,
+            horizon: Some(LOG_TIME + 3 * DAY),
+            ..Compact::default()
+        };
+        compact(scratch.path(), &how, &mut |_| {}, &mut |_, _| {}).unwrap();
+        let now = Mount::new(&scratch.spec(), "lock=none");
+        assert!(std::fs::metadata(now.join("@2023-11-15")).is_err());
+    });
+    gone_since(&|scratch| {
+        let later = mailbox("user.anne", "NIL", &[(9, &message(9, 500), "")]);
+        scratch.log(LOG_TIME, &[&message(9, 500)], &[&later]);
+    });
 }

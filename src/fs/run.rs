@@ -152,9 +152,7 @@ impl Plan {
             let signals = daemon::hold_signals().map_err(RunError::io("signals"))?;
             daemon::raise_file_limit();
             let identity = self.identity()?;
-            let how = self.how();
-            let opener = Box::new(move |path: &Path, at| open::open(path, how, Some(at)));
-            let moments = Moments::new(self.clock.clone(), opener);
+            let moments = Moments::new(self.clock.clone());
             let ops = Arc::new(Ops::new(self.root()?, moments));
             let adapter = Adapter::new(ops, self.owner(), !self.options.noxattr);
             let (session, mounted) = self.mount(identity, adapter)?;

@@ -99,17 +99,27 @@ impl Backup {
     pub fn open_as_of(path: &Path, lock: Lock, time: i64) -> Result<Backup> {
         let data = open_data(path, lock)?;
         let length = data.len()?;
-        let end = history_end(path, time).map_or(length, |end| end.min(length));
-        let (index, report) = rebuilt(&data, end, Some(time), &mut |_| {})?;
-        let oldest = report.oldest;
-        let horizon = index.horizon()?;
-        if oldest.max(horizon).is_none_or(|oldest| time < oldest) {
-            return Err(StoreError::NoHistory {
-                path: path.to_owned(),
-                time,
-            });
+        let index = Index::open(&layout::index(path)).ok();
+        let end = index.and_then(|index| history_end(&index, time));
+        let past = Past {
+            data,
+            length,
+            end,
+            time,
+        };
+        past.open()
+    }
+
+    /// The backup as it was at `time`, of the bytes that are open here, whatever has become of the file of that
+    /// name since, and under the same lock.
+    /// Nothing is read yet.
+    pub fn past(&self, time: i64) -> Past {
+        Past {
+            data: self.data.again(),
+            length: self.length,
+            end: history_end(&self.index, time),
+            time,
         }
-        Ok(Backup::over(data, index, length))
     }
 
     /// Opens a backup whose index is missing or not to be trusted: the index is made in memory by
@@ -305,6 +315,38 @@ impl Backup {
     }
 }
 
+/// A backup as it was, about to be opened.
+pub struct Past {
+    data: DataFile,
+    length: u64,
+    /// Where the lines said later begin, if anybody knows.
+    end: Option<u64>,
+    time: i64,
+}
+
+impl Past {
+    /// Reads the data file up to that time.
+    ///
+    /// # Errors
+    /// [`StoreError::NoHistory`] when nothing is known of it.
+    pub fn open(self) -> Result<Backup> {
+        let Past {
+            data, length, time, ..
+        } = self;
+        let end = self.end.map_or(length, |end| end.min(length));
+        let (index, report) = rebuilt(&data, end, Some(time), &mut |_| {})?;
+        let oldest = report.oldest;
+        let horizon = index.horizon()?;
+        if oldest.max(horizon).is_none_or(|oldest| time < oldest) {
+            return Err(StoreError::NoHistory {
+                path: data.path().to_owned(),
+                time,
+            });
+        }
+        Ok(Backup::over(data, index, length))
+    }
+}
+
 fn open_data(path: &Path, lock: Lock) -> Result<DataFile> {
     match lock {
         Lock::Shared { wait } => DataFile::open_shared(path, wait),
@@ -313,9 +355,9 @@ fn open_data(path: &Path, lock: Lock) -> Result<DataFile> {
     }
 }
 
-/// Where the lines said after `time` begin, if the index beside the data file knows.
-fn history_end(path: &Path, time: i64) -> Option<u64> {
-    let chunks = Index::open(&layout::index(path)).ok()?.chunks().ok()?;
+/// Where the lines said after `time` begin, if the index knows.
+fn history_end(index: &Index, time: i64) -> Option<u64> {
+    let chunks = index.chunks().ok()?;
     let later = chunks
         .iter()
         .rev()

@@ -1,10 +1,9 @@
 //! The trees of past moments: `@2026-10-01` in a user's directory is that directory as it was then.
-//! They are looked up, never listed; making one replays the log, so only a few stay in memory, and one
+//! They are looked up, never listed, and made of the bytes that the present tree is made of. Making one replays the log, so only a few stay in memory, and one
 //! that was dropped is made again with the same inode numbers when somebody asks for it.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use lru::LruCache;
@@ -12,7 +11,6 @@ use lru::LruCache;
 use super::ViewError;
 use super::inode::{self, Blocks};
 use super::lock::lock;
-use super::source::Source;
 use super::tree::Tree;
 use crate::select::Clock;
 
@@ -22,14 +20,10 @@ const TREES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 /// Moments that a mount remembers the numbers of: a program that asks for ever new ones is refused.
 const MOMENTS: usize = 10_000;
 
-/// Opens the backup with this data file as of a moment (unix seconds).
-pub type Opener = Box<dyn Fn(&Path, i64) -> Result<Arc<dyn Source>, ViewError> + Send + Sync>;
-
 /// The past moments of a mount.
 pub struct Moments {
     /// What time it was when the mount began: `yesterday` stays the same day until the unmount.
     clock: Clock,
-    opener: Opener,
     known: Mutex<Known>,
     /// By first block.
     trees: Mutex<LruCache<u32, Arc<Tree>>>,
@@ -56,10 +50,9 @@ struct Moment {
 
 impl Moments {
     /// None so far; relative names count from this clock.
-    pub fn new(clock: Clock, opener: Opener) -> Moments {
+    pub fn new(clock: Clock) -> Moments {
         Moments {
             clock,
-            opener,
             known: Mutex::default(),
             trees: Mutex::new(LruCache::new(TREES)),
             making: Mutex::new(()),
@@ -129,7 +122,7 @@ impl Moments {
     /// same in the next mount unless two names meet.
     fn make(&self, moment: &mut Moment) -> Result<Arc<Tree>, ViewError> {
         let config = moment.present.past()?;
-        let source = (self.opener)(moment.present.source().path(), moment.time)?;
+        let source = moment.present.source().past(moment.time)?;
         let (blocks, name) = (&mut moment.blocks, &moment.name);
         let owner = config.parent;
         let choose = |highest: u32| {

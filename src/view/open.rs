@@ -57,10 +57,18 @@ pub fn open(path: &Path, how: How, at: Option<i64>) -> Result<Arc<dyn Source>, V
     let backup = loop {
         match open_once(path, lock, at) {
             Err(StoreError::Locked { .. }) if Instant::now() < deadline => thread::sleep(RETRY),
-            Err(StoreError::NoHistory { .. }) => return Err(too_old(path, lock, at)),
+            Err(StoreError::NoHistory { time, .. }) => {
+                let opened = open_once(path, lock, None);
+                let oldest = opened.and_then(|backup| backup.oldest_time());
+                return Err(too_old(path, time, oldest.ok().flatten()));
+            }
             opened => break opened.map_err(|e| translate(path, &e))?,
         }
     };
+    Ok(shown(path, backup, how))
+}
+
+fn shown(path: &Path, backup: Backup, how: How) -> Arc<dyn Source> {
     let bodies = backup.bodies();
     if let Some(bytes) = how.cache {
         bodies.keep(bytes);
@@ -68,8 +76,9 @@ pub fn open(path: &Path, how: How, at: Option<i64>) -> Result<Arc<dyn Source>, V
     if how.lock == LockMode::Hold {
         bodies.remember();
     }
-    Ok(Arc::new(Opened {
+    Arc::new(Opened {
         path: path.to_owned(),
+        how,
         len: backup.file_len(),
         bodies,
         backup: Mutex::new(Reader {
@@ -77,7 +86,7 @@ pub fn open(path: &Path, how: How, at: Option<i64>) -> Result<Arc<dyn Source>, V
             inflating: None,
         }),
         messages: OnceLock::new(),
-    }))
+    })
 }
 
 /// An index that is missing, or does not reach to the end of the data file, is made in memory:
@@ -112,16 +121,11 @@ fn rebuilt(path: &Path, lock: store::Lock, why: &str) -> store::Result<Backup> {
     Ok(Backup::open_rebuilt(path, lock)?.0)
 }
 
-fn too_old(path: &Path, lock: store::Lock, at: Option<i64>) -> ViewError {
-    let oldest = open_once(path, lock, None).and_then(|backup| backup.oldest_time());
-    let oldest = match oldest {
-        Ok(Some(oldest)) => names::compact(oldest),
-        _ => "never".to_owned(),
-    };
+fn too_old(path: &Path, asked: i64, oldest: Option<i64>) -> ViewError {
     ViewError::TooOld {
         path: path.to_owned(),
-        asked: names::compact(at.unwrap_or_default()),
-        oldest,
+        asked: names::compact(asked),
+        oldest: oldest.map_or_else(|| "never".to_owned(), names::compact),
     }
 }
 
@@ -152,6 +156,7 @@ pub fn all(backups_db: &Path) -> Result<Vec<(String, PathBuf)>, ViewError> {
 /// An opened backup. SQLite serves one thread at a time, hence the lock.
 struct Opened {
     path: PathBuf,
+    how: How,
     len: u64,
     backup: Mutex<Reader>,
     /// Needs no lock: several threads inflate at once.
@@ -314,6 +319,16 @@ impl Source for Opened {
         let place = self.ask(|backup| backup.place_of(id.into(), guid))?;
         let read = self.bodies.read(&place);
         read.map_err(|e| translate(&self.path, &e))
+    }
+
+    fn past(&self, time: i64) -> Result<Arc<dyn Source>, ViewError> {
+        // Reading the log takes a while, and others may ask meanwhile.
+        let past = self.ask(|backup| Ok(backup.past(time)))?;
+        match past.open() {
+            Ok(backup) => Ok(shown(&self.path, backup, self.how)),
+            Err(StoreError::NoHistory { .. }) => Err(too_old(&self.path, time, self.oldest()?)),
+            Err(error) => Err(translate(&self.path, &error)),
+        }
     }
 
     fn rest(&self) {

@@ -37,6 +37,8 @@ pub trait Source: Send + Sync {
     fn details(&self) -> Result<Details, ViewError>;
     /// The oldest moment that this backup can be shown at, in unix seconds.
     fn oldest(&self) -> Result<Option<i64>, ViewError>;
+    /// This backup as it was at a moment (unix seconds), of the same bytes.
+    fn past(&self, time: i64) -> Result<Arc<dyn Source>, ViewError>;
     /// Nobody has asked for a while: lets go of memory that can be had again.
     fn rest(&self);
     /// Bytes of the data file as they are; fewer than asked only at its end.

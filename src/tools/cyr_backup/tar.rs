@@ -98,8 +98,7 @@ fn tree(
         time: None,
     };
     let tree = Tree::open(source, &config, |_| Some(Blocks::Sole))?;
-    let opener = Box::new(move |path: &Path, at| open::open(path, how, Some(at)));
-    let moments = Moments::new(site.clock.clone(), opener);
+    let moments = Moments::new(site.clock.clone());
     Ok(Ops::new(Root::Sole(Arc::new(tree)), moments))
 }
 

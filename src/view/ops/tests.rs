@@ -125,6 +125,19 @@ impl Source for Memory {
             body => Ok(body.as_slice().into()),
         }
     }
+    /// Any moment since the first chunk; INBOX has two messages then.
+    fn past(&self, at: i64) -> Result<Arc<dyn Source>, ViewError> {
+        let oldest = self.chunks.first().unwrap().time;
+        if at < oldest {
+            return Err(ViewError::TooOld {
+                path: self.path.clone(),
+                asked: at.to_string(),
+                oldest: oldest.to_string(),
+            });
+        }
+        self.loads.fetch_add(100, Ordering::Relaxed);
+        Ok(Arc::new(anne().expunge(1, 2)))
+    }
     fn rest(&self) {
         self.rests.fetch_add(1, Ordering::Relaxed);
     }
@@ -234,7 +247,7 @@ impl Memory {
             time: None,
         };
         let tree = Tree::open(source.clone(), &config, |_| Some(Blocks::Sole)).unwrap();
-        let moments = Moments::new(clock(), then(source.clone()));
+        let moments = Moments::new(clock());
         (Ops::new(Root::Sole(Arc::new(tree)), moments), source)
     }
 }
@@ -246,22 +259,6 @@ fn clock() -> Clock {
         now: NOW,
         zone: jiff::tz::TimeZone::UTC,
     }
-}
-
-/// Opens the same backup at any moment since its first; INBOX has two messages then.
-fn then(now: Arc<Memory>) -> super::super::moments::Opener {
-    Box::new(move |path, at| {
-        let oldest = now.chunks.first().unwrap().time;
-        if at < oldest {
-            return Err(ViewError::TooOld {
-                path: path.to_owned(),
-                asked: at.to_string(),
-                oldest: oldest.to_string(),
-            });
-        }
-        now.loads.fetch_add(100, Ordering::Relaxed);
-        Ok(Arc::new(anne().expunge(1, 2)))
-    })
 }
 
 fn anne() -> Memory {
@@ -540,7 +537,7 @@ fn all(keys: &[&str]) -> (Ops, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     });
     let (accounts, namespace) = (accounts.collect(), Namespace::default());
     let users = Users::new(accounts, namespace, Shape::default(), false, opener).unwrap();
-    let moments = Moments::new(clock(), then(Arc::new(anne())));
+    let moments = Moments::new(clock());
     (
         Ops::new(Root::Many(Box::new(users)), moments),
         opened,
