@@ -249,11 +249,15 @@ fn in_the_foreground_the_command_stays() {
         .arg(carol.spec())
         .arg(mount.path())
         .args(["-o", "foreground"])
-        .stderr(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     wait_for_mount_table(|| is_mounted(mount.path()));
     assert_eq!(mount.list("mailboxes"), ["INBOX", "Sub"]);
+    // Some programs ask each file; it is nothing to be told about.
+    let file = std::fs::File::open(mount.join("mailboxes/INBOX/1.eml")).unwrap();
+    assert_eq!(nix::unistd::isatty(&file), Ok(false));
+    drop(file);
     assert_eq!(child.try_wait().unwrap(), None);
     umount(mount.path());
     let mut ended = None;
@@ -263,6 +267,8 @@ fn in_the_foreground_the_command_stays() {
     };
     wait(has_ended, "the command to end");
     assert!(ended.unwrap().success());
+    let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+    assert!(!said.contains("ioctl"), "{said}");
 }
 
 /// The daemon gives up root's rights for reading, and unmounts with them all the same.

@@ -2,12 +2,13 @@
 //! inflating can start, with what was inflated on the way kept for the next question. Several threads
 //! read at once; nothing here asks the index.
 //!
-//! A chunk that we wrote has a seek point before each line and short lines, so inflating begins at the line
-//! and ends behind the message ([`finder`](super::finder)). One that C wrote has none, and its lines can
-//! hold a whole mailbox: it is scanned once ([`table`](super::table)), and the table kept for the next mount
-//! ([`seek_file`](super::seek_file)). Either way a reader goes on where the last one stopped, so taking all
-//! bodies in the order of the log inflates the chunk once (twice, if it has to be scanned), and not once for
-//! each.
+//! A chunk that we wrote has short lines and a seek point before each but the shortest, so what stands between
+//! two points is inflated in one go ([`stretch`](super::stretch)), or, at the end of a chunk and where memory is
+//! short, a stream begins at the line and ends behind the message ([`finder`](super::finder)). One that C wrote
+//! has none, and its lines can hold a whole mailbox: it is scanned once ([`table`](super::table)), and the table
+//! kept for the next mount ([`seek_file`](super::seek_file)). The bodies of a stretch are kept, and a stream
+//! goes on where the last one stopped, so taking all bodies in the order of the log inflates the chunk once
+//! (twice, if it has to be scanned), and not once for each.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -25,6 +26,7 @@ use super::index::{BodyPlace, MessageRow, SeekPoint};
 use super::member::MemberReader;
 use super::parking::Parking;
 use super::seek_file::SeekFile;
+use super::stretch::Stretch;
 use super::table::{Start, Table};
 use crate::types::Guid;
 
@@ -34,6 +36,10 @@ const CACHE_BYTES: usize = 32 << 20;
 const NEAR: u64 = 256 << 10;
 /// A line that has this much before the wanted message is no place to start.
 const FAR: u64 = 1 << 20;
+/// The longest stretch that is inflated in one go,
+const STRETCH: u64 = 8 << 20;
+/// and the most that it may have beside the message: a stream would stop before a large one behind it.
+const BESIDE: u64 = 128 << 10;
 /// Starts with windows that the tables in memory may have together: some 40 MB.
 const WINDOWS: usize = 2048;
 /// Bytes inflated at a time on the way to a message.
@@ -123,6 +129,9 @@ impl Bodies {
         if let Some(octets) = self.known(&row.guid) {
             return Ok(Some(octets));
         }
+        if let Some(octets) = self.read_at_once(place) {
+            return Ok(Some(octets));
+        }
         let most = match self.remember.load(Ordering::Relaxed) {
             true => FAR,
             false => u64::MAX,
@@ -142,6 +151,19 @@ impl Bodies {
         self.find(place, self.finder(place, None)?, most)
     }
 
+    /// From the stretch that the line is in, if it is not too long.
+    fn read_at_once(&self, place: &BodyPlace) -> Option<Arc<[u8]>> {
+        let (row, from, until) = (&place.row, place.point?, place.until?);
+        // The other bodies are for the next questions, so they must have room.
+        let room = lock(&self.cache).most() as u64;
+        let most = row.size.saturating_add(BESIDE).min(STRETCH).min(room);
+        let stretch = Stretch::read(&self.file, from, until, most)?;
+        let octets = stretch.find(&row.guid, row.offset, &self.cache)?;
+        // Now, since it is the last one that may be dropped.
+        lock(&self.cache).put(row.guid, octets.clone());
+        Some(octets)
+    }
+
     /// Gives back memory that is only kept for the next question.
     pub fn rest(&self) {
         lock(&self.cache).clear();
@@ -154,7 +176,11 @@ impl Bodies {
     fn finder(&self, place: &BodyPlace, point: Option<SeekPoint>) -> Result<Finder> {
         let begin = || {
             let mut reader = match point {
-                Some(at) => self.resume(at.file_offset, at.offset, place.until),
+                Some(at) => self.resume(
+                    at.file_offset,
+                    at.offset,
+                    place.until.map(|until| until.file_offset),
+                ),
                 None => MemberReader::open(self.file.clone(), place.chunk_offset, self.length)?,
             };
             skip_to(&mut reader, place.row.offset)?;
@@ -494,7 +520,7 @@ pub(super) mod tests {
             assert_eq!(place.chunk_offset, chunk.offset);
             let mut behind = points.iter().filter(|(of, _)| *of == row.chunk_id);
             let behind = behind.find(|(_, point)| point.offset > row.offset);
-            assert_eq!(place.until, behind.map(|(_, point)| point.file_offset));
+            assert_eq!(place.until, behind.map(|(_, point)| *point));
             with_end += u32::from(place.until.is_some());
             let other = backup.place_of(row.id + 1, &row.guid);
             assert!(matches!(other, Err(StoreError::NoSuchItem { .. })));

@@ -16,7 +16,7 @@ use super::inflate::{BlockInflate, Step};
 /// What zlib's own gz writer puts in front of a member.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 /// An empty last block: closes a deflate stream that ends on a full flush.
-const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
+pub(super) const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 /// What every full (and sync) flush leaves in the deflate stream.
 pub const FLUSH_MARK: [u8; 4] = [0, 0, 0xff, 0xff];
 /// zlib's default, as C uses it; the trade-off stands in DESIGN.
@@ -189,6 +189,8 @@ pub struct MemberReader {
     limit: u64,
     /// Reading goes on to here, most likely.
     expected: u64,
+    /// The disk was told so.
+    told: bool,
     input: Vec<u8>,
     used: usize,
     inflate: Engine,
@@ -240,6 +242,7 @@ impl MemberReader {
             next: offset,
             limit,
             expected: offset,
+            told: false,
             input: Vec::new(),
             used: 0,
             inflate: Engine::plain(),
@@ -343,8 +346,7 @@ impl MemberReader {
     /// While the first bytes are inflated the disk reads the others that are expected.
     fn read_ahead(&mut self) {
         let left = self.expected.saturating_sub(self.next).min(MOST_EXPECTED);
-        self.expected = self.next;
-        if left > 0 {
+        if left > 0 && !std::mem::replace(&mut self.told, true) {
             let (at, advice) = (self.next as i64, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
             // A hint; without it the reads only wait longer.
             let _ = posix_fadvise(&*self.file, at, left as i64, advice);

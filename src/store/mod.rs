@@ -68,6 +68,7 @@ mod salvage;
 pub mod scan;
 mod seek_file;
 mod stamp;
+mod stretch;
 mod survey;
 mod table;
 pub mod twoskip;

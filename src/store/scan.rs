@@ -108,6 +108,11 @@ pub(super) fn scan_noting(
     Ok(end)
 }
 
+/// Shows what there is of lines in inflated bytes, which begin with a line, at this offset in their chunk.
+pub(super) fn scan_bytes(bytes: &[u8], offset: u64, visitor: &mut dyn Visitor) {
+    let _ended_early = Lines::new(offset).take(bytes, visitor);
+}
+
 /// A scan that can go on behind the piece where its visitor had [`Visitor::enough`].
 pub(super) struct Scan {
     reader: MemberReader,

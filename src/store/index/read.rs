@@ -170,14 +170,15 @@ impl Index {
     pub fn place(&self, id: i64) -> Result<Option<BodyPlace>> {
         let (points, joined) = match self.extended {
             true => (
-                "p.offset, p.file_offset,
-                 (SELECT file_offset FROM cb_seek
-                  WHERE chunk_id = m.chunk_id AND offset > m.offset ORDER BY offset LIMIT 1)",
+                "p.offset, p.file_offset, n.offset, n.file_offset",
                 "LEFT JOIN cb_seek p ON p.chunk_id = m.chunk_id AND p.offset =
                  (SELECT max(offset) FROM cb_seek
-                  WHERE chunk_id = m.chunk_id AND offset <= m.offset)",
+                  WHERE chunk_id = m.chunk_id AND offset <= m.offset)
+                 LEFT JOIN cb_seek n ON n.chunk_id = m.chunk_id AND n.offset =
+                 (SELECT min(offset) FROM cb_seek
+                  WHERE chunk_id = m.chunk_id AND offset > m.offset)",
             ),
-            false => ("NULL, NULL, NULL", ""),
+            false => ("NULL, NULL, NULL, NULL", ""),
         };
         // Without the plus SQLite makes a new plan for each id, which takes four times as long.
         let sql = format!(

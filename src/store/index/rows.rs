@@ -49,8 +49,8 @@ pub struct BodyPlace {
     pub chunk_offset: u64,
     /// The last seek point before its line.
     pub point: Option<SeekPoint>,
-    /// Where the seek point behind that is in the data file: how far reading goes, most likely.
-    pub until: Option<u64>,
+    /// The seek point behind that: how far reading goes, most likely.
+    pub until: Option<SeekPoint>,
 }
 
 /// A mailbox as its latest MAILBOX line says.
@@ -210,18 +210,21 @@ pub(super) fn message(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
 }
 
 pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<BodyPlace> {
-    let point = match row.get(7)? {
-        Some(offset) => Some(SeekPoint {
+    let point = |at: usize| -> rusqlite::Result<Option<SeekPoint>> {
+        let Some(offset) = row.get(at)? else {
+            return Ok(None);
+        };
+        let file_offset = row.get(at + 1)?;
+        Ok(Some(SeekPoint {
             offset,
-            file_offset: row.get(8)?,
-        }),
-        None => None,
+            file_offset,
+        }))
     };
     Ok(BodyPlace {
         row: message(row)?,
         chunk_offset: row.get(6)?,
-        point,
-        until: row.get(9)?,
+        point: point(7)?,
+        until: point(9)?,
     })
 }
 
