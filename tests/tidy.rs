@@ -43,7 +43,7 @@ const USES: [(&str, &[&str]); 13] = [
 ];
 
 /// Names that only these places may say: the edges to the world.
-const EDGES: [(&str, &[&str]); 5] = [
+const EDGES: [(&str, &[&str]); 6] = [
     (
         "rusqlite",
         &[
