@@ -13,19 +13,19 @@ use crate::rig::{BackupServer, Engine};
 use cyrusbackup::store::layout;
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
-    let chunks = bench.pick(vec![20, 200], vec![100, 2_000, 20_000]);
-    let most = chunks.iter().copied().max();
-    chunks
+    // Chunks and messages in each: 22 MB, 200 MB and 2 GiB.
+    let backups = bench.pick(
+        vec![(20, 8, None), (200, 8, None)],
+        vec![(100, 8, None), (2_000, 11, None), (29_500, 8, Some(0.01))],
+    );
+    backups
         .into_iter()
-        .map(|chunks| {
-            let wanted = (Some(chunks) == most && chunks == 20_000).then_some(0.01);
-            row(bench, chunks, wanted)
-        })
+        .map(|(chunks, per_chunk, wanted)| row(bench, chunks, per_chunk, wanted))
         .collect()
 }
 
-fn row(bench: &Bench, chunks: usize, wanted: Option<f64>) -> Result<Row> {
-    let made = bench.shelf.get(chunks, 8)?;
+fn row(bench: &Bench, chunks: usize, per_chunk: usize, wanted: Option<f64>) -> Result<Row> {
+    let made = bench.shelf.get(chunks, per_chunk)?;
     let ours = serve(bench, Engine::Ours, &made)?;
     let theirs = serve(bench, Engine::C, &made)?;
     let look = Recording::of_a_look("anne");

@@ -29,15 +29,16 @@ struct Work {
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let instance = bench.shelf.instance();
-    let chunks = bench.pick(200, 2_000);
-    let made = bench.shelf.get(chunks, 8)?;
+    // 200 MB in 2000 chunks, and in one.
+    let (chunks, per_chunk) = bench.pick((200, 8), (2_000, 11));
+    let made = bench.shelf.get(chunks, per_chunk)?;
     settle(instance, &made)?;
     let what = format!("{chunks} chunks of {}", size(made.length as f64));
     let mut rows = Vec::new();
     for work in MANY_CHUNKS {
         rows.push(row(bench, instance, &made, &work, &what)?);
     }
-    let one = bench.shelf.get(1, bench.pick(1_600, 16_000))?;
+    let one = bench.shelf.get(1, chunks * per_chunk)?;
     settle(instance, &one)?;
     let what = format!("one chunk of {}", size(one.length as f64));
     for work in ONE_CHUNK {
