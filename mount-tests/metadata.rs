@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use cyrusbackup::types::Guid;
+
 use crate::support::{
     LOG_TIME, Mount, Scratch, can_mount, files, fixture, internaldate, message, mount_device, sh,
 };
@@ -175,7 +177,7 @@ fn extended_attributes_tell_what_cyrus_knows() {
 }
 
 #[test]
-fn a_copy_has_what_its_path_does_not_say() {
+fn a_copy_has_what_it_does_not_say_itself() {
     if !can_mount() {
         return;
     }
@@ -192,11 +194,16 @@ fn a_copy_has_what_its_path_does_not_say() {
             &format!("user.cyrus.{name}"),
         )
     };
+    let third = copied.path().join("mailboxes/INBOX/3.eml");
+    let octets = std::fs::read(&third).unwrap();
+    let guid = "7173dc230eb4ac476f5b1a9cb9bc429b39c650ad";
+    assert_eq!(Guid::of(&octets).to_string(), guid);
+    assert_eq!(third.metadata().unwrap().mtime(), 1_700_000_000);
     for (name, value) in [
-        ("guid", Some("7173dc230eb4ac476f5b1a9cb9bc429b39c650ad")),
+        ("guid", None),
         ("flags", Some(r"\Seen \Flagged $Label1")),
         ("modseq", Some("13")),
-        ("internaldate", Some("1700000000")),
+        ("internaldate", None),
         ("uid", None),
         ("mailbox", None),
     ] {

@@ -73,7 +73,10 @@ if can_mount; then
     mail=$(grep -rl barometer "$dir/mnt/mailboxes")
     say "The head of that message, and what Cyrus knows of it"
     show sed -n '/^\r*$/q;p' "$mail"
-    command -v getfattr >/dev/null && show getfattr --absolute-names -d -m user.cyrus "$mail"
+    if command -v getfattr >/dev/null; then
+        show getfattr --absolute-names -d -m user.cyrus "$mail"
+        show getfattr --absolute-names -n user.cyrus.guid "$mail"
+    fi
     say "Taking a message back is cp; all of it is tar"
     show cp "$mail" "$dir/rescued.eml"
     show tar cf "$dir/anne.tar" -C "$dir/mnt" mailboxes
