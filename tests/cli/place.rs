@@ -14,6 +14,9 @@ use super::rig::{Cyrus, Instance, Output, our_binary, run};
 /// C hangs on some files; nothing here takes longer than a moment, on a machine that is not busy.
 const LIMIT: Duration = Duration::from_secs(180);
 
+/// The fixtures were made in November 2026: by default they would be older than the retention some day.
+const RETENTION: &str = "backup_retention: 9000d\n";
+
 pub struct Place {
     instance: Instance,
 }
@@ -31,7 +34,7 @@ const CATALOG: [(&str, &str); 6] = [
 impl Place {
     /// `None` (said on stderr) without C's programs.
     pub fn new() -> Option<Place> {
-        let instance = Instance::new(Cyrus::find()?, "cli", "");
+        let instance = Instance::new(Cyrus::find()?, "cli", RETENTION);
         let place = Place { instance };
         fs::create_dir(place.path("b")).unwrap();
         place.give("b");
@@ -56,7 +59,11 @@ impl Place {
 
     /// More lines for imapd.conf, in the place of those said before; `@B@` is the directory.
     pub fn configure(&self, options: &str) {
-        self.instance.configure(options);
+        let retention = match options.contains("backup_retention") {
+            true => "",
+            false => RETENTION,
+        };
+        self.instance.configure(&format!("{options}{retention}"));
     }
 
     /// Makes directories that the user cyrus owns.
