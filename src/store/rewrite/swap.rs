@@ -12,7 +12,7 @@
 //! does not fit and says so; any of our programs mends it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ pub(in crate::store) fn forget_seek(path: &Path) -> Result<()> {
 /// exclusive lock.
 pub(in crate::store) fn settle(data: &DataFile) -> Result<()> {
     let path = data.path();
-    forget_empty_journal(path);
+    forget_cold_journal(path);
     let new_index = layout::new_index(path);
     if !new_index.exists() && !layout::new_data(path).exists() {
         return Ok(());
@@ -61,11 +61,14 @@ pub(in crate::store) fn settle(data: &DataFile) -> Result<()> {
     clear(path)
 }
 
-/// SQLite takes a journal in which nothing stands yet for none, and leaves it where it is until the next write. Who
-/// holds the data file's lock is the only one who may be writing.
-fn forget_empty_journal(path: &Path) {
+/// SQLite writes the first octets of a journal last, when the rest of it is on the disk. A journal without them counts
+/// for nothing, but SQLite leaves it where it is until the next write. Who holds the data file's lock is the only one
+/// who may be writing.
+fn forget_cold_journal(path: &Path) {
     let journal = layout::index_journal(path);
-    if fs::metadata(&journal).is_ok_and(|meta| meta.len() == 0) {
+    let mut first = [0];
+    let read = fs::File::open(&journal).and_then(|mut file| file.read(&mut first));
+    if read.is_ok() && first == [0] {
         // It does no harm where it cannot be removed.
         let _ = fs::remove_file(&journal);
     }

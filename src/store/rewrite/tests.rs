@@ -163,6 +163,25 @@ fn an_interrupted_swap_is_finished_or_forgotten() {
     }
 }
 
+/// Killed between SQLite's first write to a journal and its sync.
+#[test]
+fn a_journal_that_says_nothing_yet_is_cleared_away() {
+    let (_dir, path) = new_backup();
+    thirty(&path);
+    let journal = layout::index_journal(&path);
+    let index = Index::open(&layout::index(&path)).unwrap();
+    index.begin().unwrap();
+    index.set_inode(1).unwrap();
+    let begun = fs::read(&journal).unwrap();
+    drop(index);
+    assert!(begun.len() > 512 && !journal.exists());
+    for said in [&begun[..], b""] {
+        fs::write(&journal, said).unwrap();
+        drop(Rewrite::open(&path, false).unwrap());
+        assert!(!journal.exists(), "{} octets", said.len());
+    }
+}
+
 #[test]
 fn a_held_backup_is_refused() {
     let (_dir, path) = new_backup();
