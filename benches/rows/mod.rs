@@ -19,11 +19,14 @@ use crate::report::Row;
 pub type Group = fn(&Bench) -> Result<Vec<Row>>;
 
 /// By name, in the order of the table.
-pub const GROUPS: [(&str, Group); 10] = [
+pub const GROUPS: [(&str, Group); 13] = [
     ("ingest", ingest::rows),
     ("large", ingest::large),
     ("session", session::rows),
-    ("tools", tools::rows),
+    ("tools: looking", tools::looking),
+    ("tools: verify", tools::verify),
+    ("tools: rewriting", tools::rewriting),
+    ("tools: one chunk", tools::one_chunk),
     ("restore", restore::rows),
     ("mount", mount::rows),
     ("idle", idle::rows),

@@ -27,24 +27,46 @@ struct Work {
     needs: fn(&Made) -> Needs,
 }
 
-pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
+pub fn looking(bench: &Bench) -> Result<Vec<Row>> {
+    many_chunks(bench, &LOOKING)
+}
+
+pub fn verify(bench: &Bench) -> Result<Vec<Row>> {
+    many_chunks(bench, &VERIFY)
+}
+
+pub fn rewriting(bench: &Bench) -> Result<Vec<Row>> {
+    many_chunks(bench, &REWRITING)
+}
+
+pub fn one_chunk(bench: &Bench) -> Result<Vec<Row>> {
+    let (chunks, per_chunk) = extent(bench);
+    of_backup(bench, 1, chunks * per_chunk, "one chunk", &ONE_CHUNK)
+}
+
+fn many_chunks(bench: &Bench, works: &[Work]) -> Result<Vec<Row>> {
+    let (chunks, per_chunk) = extent(bench);
+    of_backup(bench, chunks, per_chunk, &format!("{chunks} chunks"), works)
+}
+
+/// Chunks, and messages in each: a full run's are 200 MB, and what they weigh as one chunk.
+fn extent(bench: &Bench) -> (usize, usize) {
+    bench.pick((200, 8), (2_000, 11))
+}
+
+fn of_backup(
+    bench: &Bench,
+    chunks: usize,
+    per_chunk: usize,
+    what: &str,
+    works: &[Work],
+) -> Result<Vec<Row>> {
     let instance = bench.shelf.instance();
-    // 200 MB in 2000 chunks, and in one.
-    let (chunks, per_chunk) = bench.pick((200, 8), (2_000, 11));
     let made = bench.shelf.get(chunks, per_chunk)?;
     settle(instance, &made)?;
-    let what = format!("{chunks} chunks of {}", size(made.length as f64));
-    let mut rows = Vec::new();
-    for work in MANY_CHUNKS {
-        rows.push(row(bench, instance, &made, &work, &what)?);
-    }
-    let one = bench.shelf.get(1, chunks * per_chunk)?;
-    settle(instance, &one)?;
-    let what = format!("one chunk of {}", size(one.length as f64));
-    for work in ONE_CHUNK {
-        rows.push(row(bench, instance, &one, &work, &what)?);
-    }
-    Ok(rows)
+    let what = format!("{what} of {}", size(made.length as f64));
+    let row = |work| row(bench, instance, &made, work, &what);
+    works.iter().map(row).collect()
 }
 
 /// Sessions leave a file that our tools know to be as they left it; making it in memory and copying it has undone
@@ -54,17 +76,21 @@ fn settle(instance: &Instance, made: &Made) -> Result<()> {
     measure::run(command.args(["reindex", "-f"]).arg(&made.path)).map(drop)
 }
 
-const MANY_CHUNKS: [Work; 10] = [
+const LOOKING: [Work; 7] = [
     look("ctl_backups", "list -f FILE", None),
     look("ctl_backups", "stat -f FILE", Some(0.02)),
     touched(look("ctl_backups", "stat -f FILE", None)),
-    whole(look("ctl_backups", "verify -f FILE", Some(0.01))),
-    whole(change("ctl_backups", "reindex -f FILE", Some(0.02))),
-    whole(change("ctl_backups", "compact -F -f FILE", Some(0.03))),
     look("cyr_backup", "-f FILE list mailboxes", None),
     look("cyr_backup", "-f FILE dump message FIRST", None),
     look("cyr_backup", "-f FILE dump message RANDOM", None),
     look("cyr_backup", "-f FILE dump message LAST", None),
+];
+
+const VERIFY: [Work; 1] = [whole(look("ctl_backups", "verify -f FILE", Some(0.01)))];
+
+const REWRITING: [Work; 2] = [
+    whole(change("ctl_backups", "reindex -f FILE", Some(0.02))),
+    whole(change("ctl_backups", "compact -F -f FILE", Some(0.03))),
 ];
 
 const ONE_CHUNK: [Work; 7] = [
