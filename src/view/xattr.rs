@@ -39,8 +39,7 @@ impl Attribute {
 /// Attributes of a message. One that stands in several mailboxes has no UID of its own.
 pub(super) fn of_mail(mail: &Mail, mailbox: Option<&Mailbox>) -> Vec<Attribute> {
     let mut all = vec![
-        // An object of a calendar or an address book is a part of the message only.
-        Attribute::new("user.cyrus.guid", mail.guid).listed(mail.part.is_some()),
+        Attribute::new("user.cyrus.guid", mail.guid).listed(false),
         Attribute::new("user.cyrus.flags", &mail.flags).listed(!mail.flags.is_empty()),
         Attribute::new("user.cyrus.internaldate", mail.internaldate).listed(false),
     ];
