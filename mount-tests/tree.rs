@@ -152,12 +152,7 @@ fn calendars_and_address_books_show_their_objects() {
     let vcf = mount.read("mailboxes/#addressbooks/Default/1.vcf").unwrap();
     assert_eq!(vcf, b"BEGIN:VCARD\r\nEND:VCARD\r\n");
     // What Cyrus knows stands at the message.
-    let guid = |name: &str| {
-        xattr(
-            &mount.join(&format!("{calendar}/{name}")),
-            "user.cyrus.guid",
-        )
-    };
+    let guid = |name: &str| xattr(&mount.join(format!("{calendar}/{name}")), "user.cyrus.guid");
     assert_eq!(guid("1.eml"), Some(Guid::of(event).to_string()));
     assert_eq!(guid("1.ics"), None);
 }
